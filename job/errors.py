@@ -1,0 +1,118 @@
+"""Every error of the program. Two attributes drive all behaviour: `retryable` and `exit_code`.
+
+Each third-party exception is translated into one of these in exactly one file, so nothing above
+ever sees a requests, botocore or OS exception. Messages are written here by us, for people;
+they never hold a body, a header or a secret.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class JobError(Exception):
+    """Base of all errors.
+
+    `code` is a short stable word for machines (`timeout`, `invalid_client`, `access_denied`);
+    `message` says what is wrong and what to do, for people.
+    """
+
+    retryable: ClassVar[bool] = True
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, code: str, message: str) -> None:
+        """Keep the code and the message."""
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        """Give the message followed by the code."""
+        return f"{self.message} [{self.code}]"
+
+
+class ConfigError(JobError):
+    """Raised when the configuration cannot be used; `problems` has one line for each mistake."""
+
+    retryable = False
+    exit_code = 78
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """Keep the problems, each with its place and its cure."""
+        super().__init__("configuration", "\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class ExchangeError(JobError):
+    """Base of what can go wrong between us and the token endpoint.
+
+    `http_status` is None when there was no answer. `retry_after` is the server's wish in seconds
+    from the moment of the answer (RFC 9110 section 10.2.3), or None.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """Keep what the answer said beside the code and the message."""
+        super().__init__(code, message)
+        self.http_status = http_status
+        self.retry_after = retry_after
+
+
+class EndpointUnavailable(ExchangeError):
+    """Raised when the token endpoint cannot be reached or says that it cannot answer now."""
+
+    exit_code = 75
+
+
+class ResponseInvalid(ExchangeError):
+    """Raised when a successful answer holds no token that can be published."""
+
+    exit_code = 75
+
+
+class RequestRejected(ExchangeError):
+    """Raised when the server refuses the request as it is: an operator has to act."""
+
+    retryable = False
+    exit_code = 77
+
+
+class SecretUnavailable(ExchangeError):
+    """Raised when the client secret cannot be read from its source."""
+
+    retryable = False
+    exit_code = 78
+
+
+class SinkError(JobError):
+    """Base of what can go wrong between us and a store."""
+
+
+class SinkUnavailable(SinkError):
+    """Raised when a store may take the record later: throttled, unreachable, disk full."""
+
+    exit_code = 74
+
+
+class SinkRejected(SinkError):
+    """Raised when a store refuses us until an operator acts: denied, missing, misplaced.
+
+    `exit_code` is 77 when the refusal is about permissions, else 74.
+    """
+
+    retryable = False
+
+    def __init__(self, code: str, message: str, *, permission: bool = False) -> None:
+        """Keep whether the store refused us for lack of permission."""
+        super().__init__(code, message)
+        self.permission = permission
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """Tell a lack of permission (77) from every other refusal (74)."""
+        return 77 if self.permission else 74

@@ -1,0 +1,210 @@
+"""The vocabulary: one frozen type for each outcome. The core returns them, observers tell people.
+
+The name of each and its fields are the contract (docs/events.md); a field is never a secret.
+`_at` is epoch seconds, `_s` seconds, `_ms` milliseconds.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Level = Literal["info", "warning", "error", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events: a stable name and a level."""
+
+    name: ClassVar[str]
+    level: ClassVar[Level] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted(Event):
+    """The scheduler process has begun its work."""
+
+    name: ClassVar[str] = "job.started"
+
+    version: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobStopped(Event):
+    """The scheduler process leaves, and why."""
+
+    name: ClassVar[str] = "job.stopped"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobReloaded(Event):
+    """A new configuration is in force."""
+
+    name: ClassVar[str] = "job.reloaded"
+
+    version: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobCrashed(Event):
+    """A bug of ours was caught; `traceback` shows places, never values."""
+
+    name: ClassVar[str] = "job.crashed"
+    level: ClassVar[Level] = "critical"
+
+    error: str
+    traceback: str
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRejected(Event):
+    """A configuration could not be used; the one in force stays."""
+
+    name: ClassVar[str] = "config.rejected"
+    level: ClassVar[Level] = "error"
+
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStepped(Event):
+    """The wall clock was set; every token has been decided afresh."""
+
+    name: ClassVar[str] = "clock.stepped"
+    level: ClassVar[Level] = "warning"
+
+    step_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent(Event):
+    """Base of the events about one token."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAdopted(TokenEvent):
+    """A token found in a sink is good: no exchange was needed."""
+
+    name: ClassVar[str] = "token.adopted"
+
+    fingerprint: str
+    expires_at: int
+    refresh_at: int
+    sink: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefreshed(TokenEvent):
+    """The exchange gave a new token."""
+
+    name: ClassVar[str] = "token.refreshed"
+
+    fingerprint: str
+    expires_at: int
+    expiry_source: str
+    refresh_at: int
+    exchange_ms: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDelivered(TokenEvent):
+    """A sink has stored the token."""
+
+    name: ClassVar[str] = "token.delivered"
+
+    sink: str
+    fingerprint: str
+    write_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUnchanged(TokenEvent):
+    """The server returned the very token that we have."""
+
+    name: ClassVar[str] = "token.unchanged"
+    level: ClassVar[Level] = "warning"
+
+    fingerprint: str
+    expires_at: int
+    refresh_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefreshFailed(TokenEvent):
+    """An exchange gave nothing; `message` says what to do. `expires_at` is the stored token's."""
+
+    name: ClassVar[str] = "token.refresh_failed"
+
+    code: str
+    message: str
+    http_status: int | None
+    failures: int
+    retry_at: int
+    expires_at: int | None
+    retryable: bool
+
+    @property
+    def level(self) -> Level:  # type: ignore[override]
+        """Warn about what passes by itself; call what needs a person an error."""
+        return "warning" if self.retryable else "error"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDeliveryFailed(TokenEvent):
+    """A sink could not be read or written; `message` says what to do."""
+
+    name: ClassVar[str] = "token.delivery_failed"
+
+    sink: str
+    code: str
+    message: str
+    failures: int
+    retry_at: int
+    retryable: bool
+
+    @property
+    def level(self) -> Level:  # type: ignore[override]
+        """Warn about what passes by itself; call what needs a person an error."""
+        return "warning" if self.retryable else "error"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAtRisk(TokenEvent):
+    """Readers now get a token with less than `min_validity_s` left. Told once per token."""
+
+    name: ClassVar[str] = "token.at_risk"
+    level: ClassVar[Level] = "error"
+
+    expires_at: int
+    failures: int
+    min_validity_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExpired(TokenEvent):
+    """Readers now get an expired token. Told once per token."""
+
+    name: ClassVar[str] = "token.expired"
+    level: ClassVar[Level] = "critical"
+
+    expires_at: int
+    failures: int
+    min_validity_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPromiseUnholdable(TokenEvent):
+    """The life that the server gives is too short for the promise; `reason` has the arithmetic."""
+
+    name: ClassVar[str] = "token.promise_unholdable"
+    level: ClassVar[Level] = "warning"
+
+    life_s: int
+    min_validity_s: int
+    reason: str

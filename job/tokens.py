@@ -1,0 +1,233 @@
+"""What is kept: a token, its receipt, and the texts in which a store holds them. Pure."""
+
+import hashlib
+import json
+import re
+import shlex
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from job.secret import Secret
+
+DOCUMENT_VERSION = 1
+REQUEST_KEY_LENGTH = 16
+
+FormatName = Literal["json", "raw", "header", "env", "template"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token (RFC 6749 section 1.4) with the life that we believe it has.
+
+    `requested_at` and `expires_at` are epoch seconds; the first was taken before the request was
+    sent, so that the second is never too late. `expiry_source` names where the life came from.
+    `refresh_in` is the server's hint in seconds from `requested_at`, where it gave one.
+    """
+
+    access_token: Secret
+    token_type: str
+    scope: str
+    requested_at: int
+    expires_at: int
+    expiry_source: str
+    refresh_in: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def life(self) -> int:
+        """Return the whole life in seconds."""
+        return self.expires_at - self.requested_at
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What proves which token a store holds and which request got it, without a secret inside."""
+
+    fingerprint: str
+    request_key: str
+    requested_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a sink stores and can give back."""
+
+    token: Token
+    receipt: Receipt
+
+
+def record_of(token: Token, request_key: str) -> Record:
+    """Join a token with its receipt."""
+    fingerprint = token.access_token.fingerprint()
+    return Record(token, Receipt(fingerprint, request_key, token.requested_at, token.expires_at))
+
+
+def request_key(
+    token_url: str,
+    client_id: str,
+    scope: Sequence[str] = (),
+    audience: str | None = None,
+    resource: Sequence[str] = (),
+    extra_params: Mapping[str, str] | None = None,
+) -> str:
+    """Return a hash of all that decides which token the server gives; no secret goes into it.
+
+    A stored token whose key differs was got for another request and is never adopted.
+    """
+    parts = [token_url, client_id, sorted(scope), audience, list(resource), extra_params or {}]
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:REQUEST_KEY_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """How a sink's text is laid out: `token_name` and, for `template`, the `{field}` text."""
+
+    kind: FormatName
+    token_name: str
+    template: str = ""
+
+    @property
+    def carries_receipt(self) -> bool:
+        """Tell whether the text alone is enough to read the record back."""
+        return self.kind == "json"
+
+
+TEMPLATES: Mapping[str, str] = {
+    "raw": "{access_token}",
+    "header": "Authorization: {token_type} {access_token}\n",
+}
+TEMPLATE_FIELDS = ("access_token", "token_type", "expires_at", "obtained_at", "scope", "name")
+
+
+def render(record: Record, layout: OutputFormat) -> str:
+    """Return the text that readers find in the store."""
+    if layout.kind == "json":
+        return _to_json({"access_token": record.token.access_token.reveal()}, record, layout)
+    if layout.kind == "env":
+        values = _fields(record.token, layout.token_name)
+        names = ("access_token", "token_type", "expires_at")
+        return "".join(f"{name.upper()}={shlex.quote(values[name])}\n" for name in names)
+    return _template_of(layout).format_map(_fields(record.token, layout.token_name))
+
+
+def render_receipt(record: Record, layout: OutputFormat) -> str:
+    """Return the `json` document without the token, for beside a text that carries no expiry."""
+    return _to_json({}, record, layout)
+
+
+def parse(text: str, layout: OutputFormat, receipt: str = "") -> Record | None:
+    """Return the record that `render` and `render_receipt` wrote, or None if it isn't one of ours.
+
+    A text and a receipt that don't belong together give None.
+    """
+    document = _json_object(text if layout.carries_receipt else receipt)
+    if document is None:
+        return None
+    value = document.get("access_token") if layout.carries_receipt else _extract(text, layout)
+    if not isinstance(value, str) or not value:
+        return None
+    record = _from_document(document, Secret(value))
+    stored = document["freshtoken"].get("fingerprint") if record else None
+    return record if record and record.receipt.fingerprint == stored else None
+
+
+def is_ours(document: str) -> bool:
+    """Tell whether a text is a document or a receipt that freshtoken wrote."""
+    parsed = _json_object(document)
+    return parsed is not None and isinstance(parsed.get("freshtoken"), dict)
+
+
+def unknown_template_fields(template: str) -> list[str]:
+    """Return the fields of a template that can't be filled; raises ValueError if it has no form."""
+    names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    return [name for name in names if name not in TEMPLATE_FIELDS]
+
+
+def _to_json(head: dict[str, Any], record: Record, layout: OutputFormat) -> str:
+    token, receipt = record.token, record.receipt
+    document = head | {
+        "token_type": token.token_type,
+        "expires_at": token.expires_at,
+        "obtained_at": token.requested_at,
+        "scope": token.scope,
+    }
+    if token.extra:
+        document["extra"] = dict(token.extra)
+    document["freshtoken"] = {
+        "name": layout.token_name,
+        "fingerprint": receipt.fingerprint,
+        "request_key": receipt.request_key,
+        "expiry_source": token.expiry_source,
+        "version": DOCUMENT_VERSION,
+    }
+    return json.dumps(document, ensure_ascii=False) + "\n"
+
+
+def _from_document(document: dict[str, Any], access_token: Secret) -> Record | None:
+    ours = document.get("freshtoken")
+    times = (document.get("obtained_at"), document.get("expires_at"))
+    if not isinstance(ours, dict) or not all(type(t) is int for t in times):
+        return None
+    extra = document.get("extra")
+    token = Token(
+        access_token,
+        str(document.get("token_type", "Bearer")),
+        str(document.get("scope", "")),
+        *times,  # type: ignore[arg-type]  # the line above has seen that both are int
+        expiry_source=str(ours.get("expiry_source", "")),
+        extra=extra if isinstance(extra, dict) else {},
+    )
+    return record_of(token, str(ours.get("request_key", "")))
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _fields(token: Token, name: str) -> dict[str, str]:
+    return {
+        "access_token": token.access_token.reveal(),
+        "token_type": token.token_type,
+        "expires_at": str(token.expires_at),
+        "obtained_at": str(token.requested_at),
+        "scope": token.scope,
+        "name": name,
+    }
+
+
+def _template_of(layout: OutputFormat) -> str:
+    return layout.template if layout.kind == "template" else TEMPLATES[layout.kind]
+
+
+def _extract(text: str, layout: OutputFormat) -> str | None:
+    """Find the token in a text by reading its template backwards."""
+    if layout.kind == "env":
+        return _env_value(text, "ACCESS_TOKEN")
+    pattern, seen = "", False
+    for literal, name, _, _ in string.Formatter().parse(_template_of(layout)):
+        pattern += re.escape(literal)
+        if name == "access_token" and not seen:
+            pattern, seen = pattern + r"(?P<token>\S+)", True
+        elif name == "access_token":
+            pattern += r"(?P=token)"
+        elif name is not None:
+            pattern += r".*?"
+    found = re.fullmatch(pattern, text, re.DOTALL) if seen else None
+    return found["token"] if found else None
+
+
+def _env_value(text: str, name: str) -> str | None:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return None
+    values = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
+    return values[0] if values else None
