@@ -148,6 +148,7 @@ class TokenRefreshFailed(TokenEvent):
     retry_at: int
     expires_at: int | None
     retryable: bool
+    exit_code: int
 
     @property
     def level(self) -> Level:  # type: ignore[override]
@@ -167,6 +168,7 @@ class TokenDeliveryFailed(TokenEvent):
     failures: int
     retry_at: int
     retryable: bool
+    exit_code: int
 
     @property
     def level(self) -> Level:  # type: ignore[override]
@@ -181,6 +183,7 @@ class TokenAtRisk(TokenEvent):
     name: ClassVar[str] = "token.at_risk"
     level: ClassVar[Level] = "error"
 
+    sink: str
     expires_at: int
     failures: int
     min_validity_s: int
@@ -193,6 +196,7 @@ class TokenExpired(TokenEvent):
     name: ClassVar[str] = "token.expired"
     level: ClassVar[Level] = "critical"
 
+    sink: str
     expires_at: int
     failures: int
     min_validity_s: int

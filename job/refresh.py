@@ -1,0 +1,292 @@
+"""One token kept current: ask the schedule, fetch, write, report. The only mutable state."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Protocol
+
+from job import state
+from job.clock import Clock
+from job.errors import ExchangeError, SinkError, SinkRejected
+from job.events import (
+    Event,
+    TokenAdopted,
+    TokenAtRisk,
+    TokenDelivered,
+    TokenDeliveryFailed,
+    TokenExpired,
+    TokenPromiseUnholdable,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenUnchanged,
+)
+from job.schedule import Action, Alarm, Plan
+from job.secret import Secret
+from job.sinks import Sink, Superseded
+from job.state import Action, Alarm
+from job.tokens import Record, Token, record_of
+
+
+class TokenSource(Protocol):
+    """Where tokens come from."""
+
+    def fetch(self) -> Token:
+        """Return a new token; raises ExchangeError."""
+
+    def changed(self) -> bool:
+        """Tell whether a request that was rejected is worth another try before its time."""
+
+
+class Refresher:
+    """Keeps one token current in all its sinks.
+
+    `step` does what is due and returns what happened; it never raises a JobError. One thread at a
+    time may call it; refreshers share nothing with each other.
+    """
+
+    __slots__ = ("_now", "_outcome", "_plan", "_request_key", "_sinks", "_source", "_state", "name")
+
+    def __init__(
+        self,
+        name: str,
+        source: TokenSource,
+        sinks: Sequence[Sink],
+        plan: Plan,
+        request_key: str,
+        now: Clock,
+    ) -> None:
+        """Know nothing yet: the first step reads the sinks."""
+        self.name = name
+        self._source = source
+        self._sinks = sinks
+        self._plan = plan
+        self._request_key = request_key
+        self._now = now
+        self._state = state.start(now(), len(sinks))
+        self._outcome: list[Event] = []
+
+    def step(self, *, force: bool = False) -> tuple[Event, ...]:
+        """Do what is due now and return the events; `force` makes an exchange due."""
+        self._outcome = []
+        action = Action.EXCHANGE if force else state.next_action(self._state, self._now())
+        if action is Action.WAIT and self._state.rejected and self._source.changed():
+            action = Action.EXCHANGE
+            self._state = state.retry_now(self._state, self._now())
+        if action is Action.EXCHANGE:
+            self._renew(force=force)
+        elif action is Action.DELIVER:
+            self._deliver()
+        self._raise_alarm()
+        return tuple(self._outcome)
+
+    def wait_s(self) -> float:
+        """Return the seconds until the next step is worth making; zero or less means now."""
+        now = self._now()
+        return state.wake_at(self._state, now) - now.seen_from(self._state.anchor)
+
+    def seconds_left(self) -> float:
+        """Return how long readers still have a valid token; minus infinity if they have none."""
+        expires_at, _ = state.readers_until(self._state)
+        if expires_at is None:
+            return float("-inf")
+        return expires_at - self._now().seen_from(self._state.anchor)
+
+    def is_current(self) -> bool:
+        """Tell whether every sink holds the token in hand, and nothing is due."""
+        held = all(delivery.held for delivery in self._state.deliveries)
+        return held and state.next_action(self._state, self._now()) is Action.WAIT
+
+    def live_secrets(self) -> tuple[Secret, ...]:
+        """Return the token in hand, so that observers can mask it."""
+        return (self._state.record.token.access_token,) if self._state.record else ()
+
+    def _renew(self, *, force: bool) -> None:
+        """Adopt what another process was faster to store, or exchange; then deliver."""
+        if self._state.record is None and not force:
+            # A restart or a cron run mostly finds a good token, and a look needs no claim.
+            self._look(self._askable())
+        if force or self._is_due():
+            with ExitStack() as claims:
+                self._look(self._claim(claims, self._askable()))
+                if force or self._is_due():
+                    self._exchange()
+                self._deliver()
+        else:
+            self._deliver()
+
+    def _is_due(self) -> bool:
+        return state.next_action(self._state, self._now()) is Action.EXCHANGE
+
+    def _askable(self) -> list[int]:
+        """Return the sinks, by position, that are not waiting for a retry."""
+        t = self._now().seen_from(self._state.anchor)
+        return [p for p, d in enumerate(self._state.deliveries) if d.held or d.retry_at <= t]
+
+    def _claim(self, claims: ExitStack, positions: list[int]) -> list[int]:
+        """Claim these sinks, in one order for all processes, and return those that were won."""
+        won = []
+        for position in sorted(positions, key=lambda p: self._sinks[p].label):
+            try:
+                claims.enter_context(self._sinks[position].claim())
+                won.append(position)
+            except SinkError as error:
+                self._not_delivered(position, error)
+        return won
+
+    def _look(self, positions: list[int]) -> None:
+        """Read these sinks, and adopt the newest token found if it is good."""
+        readings: dict[int, Record | None] = {}
+        for position in positions:
+            try:
+                readings[position] = self._sinks[position].read()
+            except SinkError as error:
+                self._not_delivered(position, error)
+        if not readings:
+            self._state = state.blocked(self._state)
+            return
+        before, now = self._state.record, self._now()
+        self._state = state.stored(self._state, readings, self._request_key, now, self._plan)
+        record = self._state.record
+        if record and record is not before and not self._is_due():
+            holder = next(p for p, r in readings.items() if r and r.receipt == record.receipt)
+            self._adopted(record, holder)
+
+    def _exchange(self) -> None:
+        """Ask for a new token once."""
+        before = self._now()
+        try:
+            token = self._source.fetch()
+        except ExchangeError as error:
+            self._state = state.failed(self._state, error, self._now(), self._plan)
+            self._refresh_failed(error)
+            return
+        record, now = record_of(token, self._request_key), self._now()
+        if state.unchanged(self._state, record, now):
+            self._state = state.not_changed(self._state, record, now, self._plan)
+            self._unchanged(record)
+            return
+        attempts = self._state.failures + 1
+        self._state = state.exchanged(self._state, record, now, self._plan)
+        self._refreshed(record, now.boot - before.boot, attempts)
+
+    def _deliver(self) -> None:
+        """Write the token in hand to every sink that lacks it and may be tried."""
+        while (position := next(state.pending(self._state, self._now()), None)) is not None:
+            before = self._now()
+            try:
+                self._sinks[position].write(state.in_hand(self._state))
+            except Superseded as lost:
+                self._yield_to(position, lost.winner)
+            except SinkError as error:
+                self._not_delivered(position, error)
+            else:
+                self._delivered(position, self._now().boot - before.boot)
+
+    def _yield_to(self, position: int, winner: Record) -> None:
+        """Take over the newer token that another writer stored, if it answers our request."""
+        if winner.receipt.request_key != self._request_key:
+            self._not_delivered(position, _rival(self._sinks[position].label))
+            return
+        readings, now = {position: winner}, self._now()
+        self._state = state.stored(self._state, readings, self._request_key, now, self._plan)
+        self._adopted(winner, position)
+
+    # What happened, told
+
+    def _adopted(self, record: Record, position: int) -> None:
+        label = self._sinks[position].label
+        self._outcome.append(TokenAdopted(self.name, *self._dates(record), label))
+        self._promise(record.token)
+
+    def _refreshed(self, record: Record, took_s: float, attempts: int) -> None:
+        fingerprint, expires_at, refresh_at = self._dates(record)
+        self._outcome.append(
+            TokenRefreshed(
+                self.name,
+                fingerprint,
+                expires_at,
+                record.token.expiry_source,
+                refresh_at,
+                round(1000 * took_s),
+                attempts,
+            )
+        )
+        self._promise(record.token)
+
+    def _unchanged(self, record: Record) -> None:
+        held = self._state.record or record
+        self._outcome.append(TokenUnchanged(self.name, *self._dates(held)))
+
+    def _dates(self, record: Record) -> tuple[str, int, int]:
+        return record.receipt.fingerprint, record.token.expires_at, int(self._state.due_at)
+
+    def _delivered(self, position: int, took_s: float) -> None:
+        record = state.in_hand(self._state)
+        self._state = state.delivered(self._state, position, self._plan.policy)
+        label, fingerprint = self._sinks[position].label, record.receipt.fingerprint
+        self._outcome.append(TokenDelivered(self.name, label, fingerprint, round(1000 * took_s)))
+
+    def _not_delivered(self, position: int, error: SinkError) -> None:
+        self._state = state.not_delivered(self._state, position, error, self._now(), self._plan)
+        delivery = self._state.deliveries[position]
+        self._outcome.append(
+            TokenDeliveryFailed(
+                self.name,
+                self._sinks[position].label,
+                error.code,
+                error.message,
+                delivery.failures,
+                int(delivery.retry_at),
+                error.retryable,
+                error.exit_code,
+            )
+        )
+
+    def _refresh_failed(self, error: ExchangeError) -> None:
+        record = self._state.record
+        self._outcome.append(
+            TokenRefreshFailed(
+                self.name,
+                error.code,
+                error.message,
+                error.http_status,
+                self._state.failures,
+                int(self._state.due_at),
+                record.token.expires_at if record else None,
+                error.retryable,
+                error.exit_code,
+            )
+        )
+
+    def _promise(self, token: Token) -> None:
+        """Say once, until it changes, that the promise to readers can't be held, and why."""
+        reason = broken_promise(token, self._plan.policy)
+        if reason and not self._state.unholdable:
+            min_validity = int(self._plan.policy.min_validity)
+            self._outcome.append(
+                TokenPromiseUnholdable(self.name, token.life, min_validity, reason)
+            )
+        self._state = state.promised(self._state, holdable=reason is None)
+
+    def _raise_alarm(self) -> None:
+        """Tell once when readers are at risk, and once when what they have has expired."""
+        alarm = state.alarm_of(self._state, self._now())
+        if alarm.value > self._state.alarm.value:
+            told = TokenExpired if alarm is Alarm.EXPIRED else TokenAtRisk
+            expires_at, position = state.worst_sink(self._state)
+            self._outcome.append(
+                told(
+                    self.name,
+                    self._sinks[position].label,
+                    int(expires_at),
+                    self._state.failures + self._state.deliveries[position].failures,
+                    int(self._plan.policy.min_validity),
+                )
+            )
+        self._state = state.told(self._state, alarm)
+
+
+def _rival(label: str) -> SinkRejected:
+    return SinkRejected(
+        "rival",
+        f"another job writes tokens of another request to {label}; give each its own place",
+    )

@@ -1,0 +1,327 @@
+"""What is known of one token, what to do now, and how what happens changes it. Pure.
+
+Times are epoch seconds as `Moment.seen_from(state.anchor)` gives them; lengths are seconds.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from job.clock import Moment
+from job.errors import ExchangeError, SinkError
+from job.schedule import (
+    AFTER_EXPIRY_S,
+    BACKOFF_CAP_AT_RISK_S,
+    BACKOFF_CAP_S,
+    BACKOFF_FIRST_S,
+    LAST_CHANCE_S,
+    REJECTED_S,
+    RETRY_AFTER_CAP_S,
+    SINK_REJECTED_S,
+    Plan,
+    Policy,
+    backoff,
+    due_at,
+    risk_at,
+)
+from job.tokens import Record
+
+SECRET_LOOK_S = 5.0
+"""How often a rejected client's secret is looked at for a change."""
+CLOCK_TOLERANCE_S = 60.0
+"""How far in the future a token may have been requested by another host's clock."""
+
+
+class Action(Enum):
+    """What a token needs now."""
+
+    WAIT = "wait"
+    EXCHANGE = "exchange"
+    DELIVER = "deliver"
+
+
+class Alarm(Enum):
+    """How readers fare: `value` orders them."""
+
+    NONE = 0
+    AT_RISK = 1
+    EXPIRED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one sink holds: the expiry and the risk moment of its token, if it has one.
+
+    `held` tells whether that is the token in hand. `failures` counts since the last success.
+    """
+
+    held: bool = False
+    expires_at: float | None = None
+    risk_at: float | None = None
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that is known of one token.
+
+    `anchor` is the moment against which later moments are seen. `due_at` is when the next
+    exchange may be made. `rejected` means the slow lane. `alarm` is what people have been told.
+    """
+
+    anchor: Moment
+    due_at: float
+    deliveries: tuple[Delivery, ...]
+    record: Record | None = None
+    failures: int = 0
+    rejected: bool = False
+    alarm: Alarm = Alarm.NONE
+    unholdable: bool = False
+
+
+def start(now: Moment, sinks: int) -> State:
+    """Return the state of a token of which nothing is known yet: due at once."""
+    return State(now, now.wall, (Delivery(),) * sinks)
+
+
+# The questions
+
+
+def next_action(state: State, now: Moment) -> Action:
+    """Return what to do now.
+
+    1. Due: EXCHANGE. 2. A valid token that a sink lacks, and whose retry has come: DELIVER.
+    3. A token from the future: the clock was stepped back, and its readers misjudge its expiry:
+    EXCHANGE. 4. Else WAIT.
+    """
+    t = now.seen_from(state.anchor)
+    if t >= state.due_at:
+        return Action.EXCHANGE
+    if any(True for _ in pending(state, now)):
+        return Action.DELIVER
+    if state.record and not state.failures and from_the_future(state.record, now):
+        return Action.EXCHANGE
+    return Action.WAIT
+
+
+def pending(state: State, now: Moment) -> Iterator[int]:
+    """Yield the sinks, by position, that lack the valid token in hand and may be tried now."""
+    t = now.seen_from(state.anchor)
+    if state.record is None or t >= state.record.token.expires_at:
+        return
+    for position, delivery in enumerate(state.deliveries):
+        if not delivery.held and t >= delivery.retry_at:
+            yield position
+
+
+def from_the_future(record: Record, now: Moment) -> bool:
+    """Tell whether a token was requested at a time that has not come by the wall clock."""
+    return now.wall < record.token.requested_at - CLOCK_TOLERANCE_S
+
+
+def wake_at(state: State, now: Moment) -> float:
+    """Return when `next_action` or `alarm_of` can first answer otherwise; finite, maybe past."""
+    moments = [state.due_at]
+    if state.rejected:
+        moments.append(now.seen_from(state.anchor) + SECRET_LOOK_S)
+    if state.record:
+        moments += [d.retry_at for d in state.deliveries if not d.held]
+    expires_at, risk = readers_until(state)
+    if state.alarm is Alarm.NONE and risk is not None:
+        moments.append(risk)
+    elif state.alarm is Alarm.AT_RISK and expires_at is not None:
+        moments.append(expires_at)
+    return min(moments)
+
+
+def readers_until(state: State) -> tuple[float | None, float | None]:
+    """Return the earliest expiry and the earliest risk moment among what the sinks hold."""
+    expiries = [d.expires_at for d in state.deliveries if d.expires_at is not None]
+    risks = [d.risk_at for d in state.deliveries if d.risk_at is not None]
+    return min(expiries, default=None), min(risks, default=None)
+
+
+def worst_sink(state: State) -> tuple[float, int]:
+    """Return the earliest expiry among what the sinks hold, and that sink's position."""
+    held = [(d.expires_at, p) for p, d in enumerate(state.deliveries) if d.expires_at is not None]
+    return min(held)
+
+
+def in_hand(state: State) -> Record:
+    """Return the record in hand; only a state that has one has pending sinks."""
+    if state.record is None:
+        raise LookupError
+    return state.record
+
+
+def alarm_of(state: State, now: Moment) -> Alarm:
+    """Return how the readers of the sinks fare now."""
+    t = now.seen_from(state.anchor)
+    expires_at, risk = readers_until(state)
+    if expires_at is not None and t >= expires_at:
+        return Alarm.EXPIRED
+    return Alarm.AT_RISK if risk is not None and t >= risk else Alarm.NONE
+
+
+def unchanged(state: State, record: Record, now: Moment) -> bool:
+    """Tell whether the server returned the very token in hand, with nothing that readers need.
+
+    The same token with a longer life is news once the stored expiry has come near, and so is one
+    whose stored times come from a clock that has been stepped back.
+    """
+    held = state.record
+    if held is None or held.receipt.fingerprint != record.receipt.fingerprint:
+        return False
+    extended = record.token.expires_at > held.token.expires_at
+    ending = alarm_of(state, now) is not Alarm.NONE or now.wall >= held.token.expires_at
+    return not (extended and ending) and not from_the_future(held, now)
+
+
+# The transitions
+
+
+def stored(
+    state: State,
+    readings: Mapping[int, Record | None],
+    request_key: str,
+    now: Moment,
+    plan: Plan,
+) -> State:
+    """Return the state after sinks were read; `readings` maps their positions to what they hold.
+
+    The newest token of this request is taken in hand even when it is due: readers have it, and
+    sinks may lack it. A token in hand that is newer than all of them stays.
+    """
+    found = [r for r in readings.values() if r and _adoptable(r, request_key, now)]
+    best = max([*found, *filter(None, [state.record])], key=_age_key, default=None)
+    if best and not (state.record and state.record.receipt == best.receipt):
+        state = _in_hand(state, best, now, due_at(best.token, plan.policy, plan.jitter(best)))
+    deliveries = list(state.deliveries)
+    for position, reading in readings.items():
+        deliveries[position] = _read(deliveries[position], reading, best, plan.policy)
+    return replace(state, deliveries=tuple(deliveries))
+
+
+def exchanged(state: State, record: Record, now: Moment, plan: Plan) -> State:
+    """Return the state with a new token in hand, which every sink lacks."""
+    state = _in_hand(state, record, now, due_at(record.token, plan.policy, plan.jitter(record)))
+    return replace(state, failures=0, rejected=False)
+
+
+def not_changed(state: State, record: Record, now: Moment, plan: Plan) -> State:
+    """Return the state after the server returned the very token in hand again.
+
+    What is left of its life is planned like a life of its own, with `min_interval` between two
+    requests, and the last one just after expiry: so that a server that gives new tokens only near
+    expiry is found out in a few requests, and never asked in a loop. After expiry it counts as a
+    failure and backs off.
+    """
+    held = state.record or record
+    t = now.seen_from(state.anchor)
+    if t >= held.token.expires_at:
+        failures = state.failures + 1
+        wait = backoff(failures, BACKOFF_CAP_AT_RISK_S, plan.draw(failures))
+        return replace(state, failures=failures, rejected=False, due_at=t + wait)
+    rest = replace(held.token, requested_at=int(t), refresh_in=None)
+    due = max(due_at(rest, plan.policy, plan.jitter(held)), t + plan.policy.min_interval)
+    if due >= held.token.expires_at:
+        due = held.token.expires_at + AFTER_EXPIRY_S
+    return replace(state, failures=0, rejected=False, due_at=due)
+
+
+def failed(state: State, error: ExchangeError, now: Moment, plan: Plan) -> State:
+    """Return the state after an exchange failed: the next attempt, and the old token untouched.
+
+    Transient failures back off with full jitter, faster once readers are at risk; rejections go
+    to the slow lane. Retry-After is a floor for both, up to an hour, except that one attempt is
+    left before the token in hand expires.
+    """
+    t = now.seen_from(state.anchor)
+    failures = state.failures + 1
+    wait = REJECTED_S
+    if error.retryable:
+        at_risk = state.record is None or alarm_of(state, now) is not Alarm.NONE
+        cap = BACKOFF_CAP_AT_RISK_S if at_risk else BACKOFF_CAP_S
+        wait = backoff(failures, cap, plan.draw(failures))
+    if error.retry_after is not None:
+        wait = max(wait, min(error.retry_after, RETRY_AFTER_CAP_S))
+    if error.retryable and state.record:
+        chance = state.record.token.expires_at - LAST_CHANCE_S - t
+        wait = chance if BACKOFF_FIRST_S <= chance < wait else wait
+    return replace(state, failures=failures, rejected=not error.retryable, due_at=t + wait)
+
+
+def blocked(state: State) -> State:
+    """Return the state after no sink could be asked: an exchange waits until one can be tried.
+
+    A token that can be stored nowhere is not worth a request, and the sinks may hold a good one.
+    """
+    return replace(state, due_at=min(d.retry_at for d in state.deliveries))
+
+
+def retry_now(state: State, now: Moment) -> State:
+    """Return the state with the wait after a failure ended: its cause seems to be mended."""
+    return replace(state, due_at=now.seen_from(state.anchor))
+
+
+def told(state: State, alarm: Alarm) -> State:
+    """Return the state after people were told how readers fare."""
+    return state if state.alarm is alarm else replace(state, alarm=alarm)
+
+
+def promised(state: State, *, holdable: bool) -> State:
+    """Return the state after people were told whether the promise can be held."""
+    return replace(state, unholdable=not holdable)
+
+
+def delivered(state: State, position: int, policy: Policy) -> State:
+    """Return the state after a sink stored the token in hand."""
+    return _with_delivery(state, position, _holding(state.record, policy))
+
+
+def not_delivered(state: State, position: int, error: SinkError, now: Moment, plan: Plan) -> State:
+    """Return the state after a sink failed: it alone is tried again later, with the same token."""
+    delivery = state.deliveries[position]
+    failures = delivery.failures + 1
+    cap = BACKOFF_CAP_S if alarm_of(state, now) is Alarm.NONE else BACKOFF_CAP_AT_RISK_S
+    wait = backoff(failures, cap, plan.draw(failures)) if error.retryable else SINK_REJECTED_S
+    retry_at = now.seen_from(state.anchor) + wait
+    return _with_delivery(state, position, replace(delivery, failures=failures, retry_at=retry_at))
+
+
+def _in_hand(state: State, record: Record, now: Moment, due: float) -> State:
+    """Take a record in hand: times are seen from now on, so waits from before are void."""
+    deliveries = tuple(replace(d, held=False, retry_at=0.0) for d in state.deliveries)
+    return replace(state, record=record, anchor=now, due_at=due, deliveries=deliveries)
+
+
+def _adoptable(record: Record, request_key: str, now: Moment) -> bool:
+    return record.receipt.request_key == request_key and not from_the_future(record, now)
+
+
+def _age_key(record: Record) -> tuple[int, int]:
+    return record.token.requested_at, record.token.expires_at
+
+
+def _read(
+    delivery: Delivery, reading: Record | None, best: Record | None, policy: Policy
+) -> Delivery:
+    if reading is None:
+        return replace(delivery, held=False, expires_at=None, risk_at=None)
+    holding = _holding(reading, policy)
+    held = best is not None and reading.receipt == best.receipt
+    return replace(holding, held=held, failures=delivery.failures, retry_at=delivery.retry_at)
+
+
+def _holding(record: Record | None, policy: Policy) -> Delivery:
+    if record is None:
+        return Delivery()
+    return Delivery(
+        held=True, expires_at=record.token.expires_at, risk_at=risk_at(record.token, policy)
+    )
+
+
+def _with_delivery(state: State, position: int, delivery: Delivery) -> State:
+    before, after = state.deliveries[:position], state.deliveries[position + 1 :]
+    return replace(state, deliveries=(*before, delivery, *after))
