@@ -4,6 +4,7 @@ The name of each and its fields are the contract (docs/events.md); a field is ne
 `_at` is epoch seconds, `_s` seconds, `_ms` milliseconds.
 """
 
+import traceback
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -212,3 +213,10 @@ class TokenPromiseUnholdable(TokenEvent):
     life_s: int
     min_validity_s: int
     reason: str
+
+
+def crashed(error: BaseException, token: str | None) -> JobCrashed:
+    """Describe a bug by its type and places; its message and locals could hold a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = "\n".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+    return JobCrashed(type(error).__name__, places, token)

@@ -19,7 +19,7 @@ from job.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
-from job.schedule import Action, Alarm, Plan
+from job.schedule import Plan, broken_promise
 from job.secret import Secret
 from job.sinks import Sink, Superseded
 from job.state import Action, Alarm

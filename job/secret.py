@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import subprocess  # the `command` source runs what the operator configured, without a shell
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 from urllib.parse import quote_plus
@@ -160,21 +160,26 @@ def _unavailable(what: str, cure: str) -> SecretUnavailable:
 class WatchedSecret:
     """A source that remembers what it gave last, so that a change of it can be noticed."""
 
-    __slots__ = ("_read", "last")
+    __slots__ = ("_source", "last")
 
-    def __init__(self, read: Callable[[], Secret]) -> None:
-        """Watch what `read` returns."""
-        self._read = read
+    def __init__(self, source: SecretSource) -> None:
+        """Watch what `source` gives."""
+        self._source = source
         self.last: Secret | None = None
 
     def resolve(self) -> Secret:
         """Return the secret as it is now."""
-        self.last = self._read()
+        self.last = self._source.resolve()
         return self.last
 
     def changed(self) -> bool:
-        """Tell whether the source now gives another secret than it gave last."""
+        """Tell whether the source now gives another secret than it gave last.
+
+        A command is not asked: running it every few seconds could be dear, or ask a person.
+        """
+        if isinstance(self._source, CommandSecret):
+            return False
         try:
-            return self._read() != self.last
+            return self._source.resolve() != self.last
         except SecretUnavailable:
             return False

@@ -1,0 +1,5 @@
+"""`python -m job` is `freshtoken`."""
+
+from job.cli import main
+
+main()

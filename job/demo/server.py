@@ -1,0 +1,341 @@
+"""A small authorization server for client_credentials (RFC 6749 section 4.4), on loopback alone.
+
+It is as strict as Ory Hydra: one authentication method per client, form-decoded Basic
+credentials, and an error body with four members. It serves demonstrations and tests.
+"""
+
+import base64
+import contextlib
+import hmac
+import json
+import re
+import secrets
+import socket
+import socketserver
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal, Self
+from urllib.parse import parse_qsl, unquote_plus
+
+from job.secret import Secret
+
+AuthMethod = Literal["client_secret_basic", "client_secret_post"]
+Connection = Any  # socketserver's own type for requests also covers datagrams
+
+TOKEN_PATH = "/oauth2/token"  # noqa: S105  # a path, not a secret
+FORM = "application/x-www-form-urlencoded"
+MAX_BODY_BYTES = 65_536
+OUTAGE_RETRY_AFTER_S = 1
+STOP_LOOK_S = 0.02
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="freshtoken demo", charset="UTF-8"'}
+BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+DESCRIPTIONS = {
+    "invalid_client": "The client could not be authenticated.",
+    "invalid_request": "The request is malformed or lacks a parameter.",
+    "invalid_scope": "The scope is unknown to this client.",
+    "not_found": "Nothing is served here.",
+    "method_not_allowed": "The token endpoint takes POST alone.",
+    "temporarily_unavailable": "The server cannot answer now.",
+    "unsupported_grant_type": "Only client_credentials is served.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client; it may ask for any of `scopes` and prove itself in one way only."""
+
+    client_id: str
+    secret: Secret
+    auth_method: AuthMethod = "client_secret_basic"
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to the client."""
+
+    status: HTTPStatus
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refusal(Exception):
+    """Raised inside the server; `hint` tells a developer what was wrong, without any value."""
+
+    def __init__(
+        self,
+        code: str,
+        hint: str,
+        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep what the error answer is made of."""
+        super().__init__(code, hint)
+        self.code = code
+        self.hint = hint
+        self.status = status
+        self.headers = headers or {}
+
+    def answer(self) -> Answer:
+        """Return the error answer: RFC 6749 section 5.2 with the two members that Hydra adds."""
+        body = {
+            "error": self.code,
+            "error_description": DESCRIPTIONS[self.code],
+            "status_code": self.status.value,
+            "error_debug": self.hint,
+        }
+        return Answer(self.status, body, NO_STORE | dict(self.headers))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What of an HTTP request decides the answer."""
+
+    method: str
+    path: str
+    content_type: str
+    authorization: str | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How a client tried to prove itself."""
+
+    method: str
+    client_id: str
+    secret: str
+
+
+class AuthorizationServer:
+    """The server as a context manager: it listens inside the block and leaves no thread behind.
+
+    `lifetime_s` (of tokens from now on, whole seconds) and `outage` (every request gets 503 with
+    Retry-After) may be changed while it runs. `clock` gives epoch seconds.
+    """
+
+    def __init__(
+        self,
+        clients: Iterable[Client],
+        lifetime_s: int = 3600,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take a free port of 127.0.0.1; requests are answered once the block is entered."""
+        self.lifetime_s = lifetime_s
+        self.outage = False
+        self._clients = {client.client_id: client for client in clients}
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._expiries: dict[str, float] = {}
+        self._exchanges: Counter[str] = Counter()
+        self._http = _Listener(partial(_Handler, self._answer))
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(STOP_LOOK_S,))
+
+    def __enter__(self) -> Self:
+        """Start to answer."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop, wait for the requests in hand and give the port back."""
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+    @property
+    def token_url(self) -> str:
+        """Return the address of the token endpoint."""
+        return f"http://127.0.0.1:{self._http.server_port}{TOKEN_PATH}"
+
+    def exchanges(self, client_id: str) -> int:
+        """Return how many tokens the client has been given."""
+        return self._exchanges[client_id]
+
+    def is_valid(self, access_token: str) -> bool:
+        """Tell whether a resource server should take the token now."""
+        return self._expiries.get(access_token, 0.0) > self._clock()
+
+    def _answer(self, request: Request) -> Answer:
+        try:
+            self._check_served(request)
+            parameters = _parameters(request)
+            client = self._authenticate(_credentials(request.authorization, parameters))
+            return self._grant(client, parameters)
+        except Refusal as refusal:
+            return refusal.answer()
+
+    def _check_served(self, request: Request) -> None:
+        if self.outage:
+            wait = {"Retry-After": str(OUTAGE_RETRY_AFTER_S)}
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            raise Refusal("temporarily_unavailable", "an outage is on", status, wait)
+        if request.path != TOKEN_PATH:
+            raise Refusal("not_found", f"try {TOKEN_PATH}", HTTPStatus.NOT_FOUND)
+        if request.method != "POST":
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+            raise Refusal("method_not_allowed", "use POST", status, {"Allow": "POST"})
+
+    def _authenticate(self, credentials: Credentials) -> Client:
+        client = self._clients.get(credentials.client_id)
+        if client is None:
+            raise _unauthenticated(credentials.method, "the client is unknown")
+        if credentials.method != client.auth_method:
+            hint = f"the client is registered for {client.auth_method}, not {credentials.method}"
+            raise _unauthenticated(credentials.method, hint)
+        if not hmac.compare_digest(credentials.secret.encode(), client.secret.reveal().encode()):
+            raise _unauthenticated(credentials.method, "the client secret is wrong")
+        return client
+
+    def _grant(self, client: Client, parameters: Mapping[str, str]) -> Answer:
+        if "grant_type" not in parameters:
+            raise Refusal("invalid_request", "grant_type is missing")
+        if parameters["grant_type"] != "client_credentials":
+            raise Refusal("unsupported_grant_type", "use client_credentials")
+        if not set(parameters.get("scope", "").split()) <= set(client.scopes):
+            raise Refusal("invalid_scope", f"known: {' '.join(client.scopes) or 'none'}")
+        body = {"access_token": self._issue(client), "token_type": "bearer"}
+        asked = {"scope": parameters["scope"]} if "scope" in parameters else {}
+        return Answer(HTTPStatus.OK, {**body, "expires_in": self.lifetime_s, **asked}, NO_STORE)
+
+    def _issue(self, client: Client) -> str:
+        access_token = f"{secrets.token_urlsafe(32)}.{secrets.token_urlsafe(32)}"
+        now = self._clock()
+        with self._lock:
+            while self._expiries and next(iter(self._expiries.values())) <= now:
+                del self._expiries[next(iter(self._expiries))]
+            self._expiries[access_token] = now + self.lifetime_s
+            self._exchanges[client.client_id] += 1
+        return access_token
+
+
+def _unauthenticated(method: str, hint: str) -> Refusal:
+    """Refuse a client; RFC 6749 section 5.2 wants a challenge if it used the header."""
+    challenge = CHALLENGE if method == "client_secret_basic" else None
+    return Refusal("invalid_client", hint, HTTPStatus.UNAUTHORIZED, challenge)
+
+
+def _parameters(request: Request) -> dict[str, str]:
+    """Read the form; empty values count as omitted and none may repeat (RFC 6749 section 3.2)."""
+    if request.content_type.partition(";")[0].strip().lower() != FORM:
+        raise Refusal("invalid_request", f"the content type must be {FORM}")
+    if len(request.body) > MAX_BODY_BYTES:
+        raise Refusal("invalid_request", f"the body is over {MAX_BODY_BYTES} bytes")
+    try:
+        pairs = parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise Refusal("invalid_request", "the body is not UTF-8") from None
+    # RFC 8707 section 2 lets one parameter repeat.
+    counted = Counter(name for name, _ in pairs if name != "resource")
+    if repeated := [name for name, times in counted.items() if times > 1]:
+        raise Refusal("invalid_request", f"given more than once: {', '.join(repeated)}")
+    return {name: value for name, value in pairs if value}
+
+
+def _credentials(authorization: str | None, parameters: Mapping[str, str]) -> Credentials:
+    """Find the one way in which the client proves itself (RFC 6749 section 2.3)."""
+    ways = [authorization, parameters.get("client_secret"), parameters.get("client_assertion")]
+    if sum(way is not None for way in ways) > 1:
+        raise Refusal("invalid_request", "the client proves itself in more than one way")
+    client_id = parameters.get("client_id")
+    if authorization is None:
+        secret = parameters.get("client_secret", "")
+        return Credentials("client_secret_post", client_id or "", secret)
+    basic = _basic(authorization)
+    if client_id not in (None, basic.client_id):
+        raise Refusal("invalid_request", "client_id differs between header and body")
+    return basic
+
+
+def _basic(authorization: str) -> Credentials:
+    """Read a Basic header whose two halves are form-encoded (RFC 6749 section 2.3.1)."""
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:
+        text = ""
+    client_id, colon, secret = text.partition(":")
+    if scheme.lower() != "basic" or not colon:
+        raise _unauthenticated("client_secret_basic", "the Authorization header is not Basic")
+    if BROKEN_ESCAPE.search(text):
+        raise Refusal("invalid_request", "the Basic credentials are not form-encoded")
+    return Credentials("client_secret_basic", unquote_plus(client_id), unquote_plus(secret))
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = False  # closing then waits for every request in hand
+    request_queue_size = 128  # a full queue makes clients wait a second before they knock again
+
+    def __init__(self, handler: Callable[..., "_Handler"]) -> None:
+        self._connections: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), handler)
+
+    def process_request(self, request: Connection, client_address: object) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Connection) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Close without waiting for what silent clients may still send; answers go out."""
+        for connection in tuple(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+        super().server_close()
+
+    def handle_error(self, request: Connection, client_address: object) -> None:
+        """Say nothing of a client that went away; a bug of ours is still printed."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request on one connection (HTTP/1.0)."""
+
+    wbufsize = -1  # head and body leave in one segment
+
+    def __init__(
+        self,
+        answer: Callable[[Request], Answer],
+        connection: socket.socket,
+        address: tuple[str, int],
+        server: socketserver.BaseServer,
+    ) -> None:
+        self._decide = answer
+        super().__init__(connection, address, server)
+
+    def _serve(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        size = int(length) if re.fullmatch("[0-9]{1,9}", length) else 0
+        request = Request(
+            method=self.command,
+            path=self.path.partition("?")[0],
+            content_type=self.headers.get("Content-Type", ""),
+            authorization=self.headers.get("Authorization"),
+            body=self.rfile.read(min(size, MAX_BODY_BYTES + 1)),
+        )
+        self._send(self._decide(request))
+
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST = _serve  # noqa: N815  # names of http.server
+
+    def _send(self, answer: Answer) -> None:
+        body = json.dumps(answer.body).encode()
+        head = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        self.send_response(answer.status)
+        for name, value in {**head, **answer.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing: the live view owns the terminal, and tests their output."""

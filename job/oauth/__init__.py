@@ -1,0 +1,1 @@
+"""Getting a token: client authentication, one request, and the reading of its answer."""

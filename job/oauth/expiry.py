@@ -1,0 +1,136 @@
+"""How long a token lives: which of the server's claims is believed. Pure."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+from job.errors import ResponseInvalid
+from job.oauth.answer import Answer, AnswerRules, members_of, number_of
+
+ExpirySource = Literal["lifetime", "expires_in", "expires_at", "jwt", "default"]
+
+TEN_YEARS_S = 315_360_000
+FIRST_MILLISECONDS = 100_000_000_000
+"""As seconds this is the year 5138: an instant from here on is in milliseconds."""
+JWT_PARTS = 3
+
+# `expires` and `expire` are a life with some servers and an instant with others: the size tells.
+RELATIVE = (
+    "expires_in",
+    "expiresIn",
+    "expire_in",
+    "expireIn",
+    "access_token_validity",
+    "expires",
+    "expire",
+)
+ABSOLUTE = (
+    "expires_at",
+    "expiresAt",
+    "expires_on",
+    "expiresOn",
+    "expiry_time",
+    "expires",
+    "expire",
+)
+
+
+class Life(NamedTuple):
+    """The believed life in seconds, at least 1, and where it comes from."""
+
+    seconds: float
+    source: ExpirySource
+
+
+def life_of(token: str, members: Mapping[str, Any], answer: Answer, rules: AnswerRules) -> Life:
+    """Return the life of a token from the moment before its request was sent.
+
+    The order of trust: the configured `lifetime`; a relative field (RFC 6749 section 5.1), which
+    no clock can falsify; an absolute field, measured by the server's clock; `default_lifetime`.
+    The `exp` of a JWT, where asked for, only ever shortens the first three, or stands in for
+    them. A claim that is no number, or over ten years, is not believed and the next one is asked.
+    Raises ResponseInvalid when a believable claim says that the token is already dead.
+    """
+    claims = (
+        _configured(rules) or _relative(members) or _absolute(members, answer),
+        _jwt(token, answer) if rules.jwt_expiry else None,
+    )
+    believed = [life for life in claims if life is not None]
+    return min(believed, default=Life(rules.default_lifetime, "default"))
+
+
+def _configured(rules: AnswerRules) -> Life | None:
+    return None if rules.lifetime is None else Life(rules.lifetime, "lifetime")
+
+
+def _relative(members: Mapping[str, Any]) -> Life | None:
+    for seconds in _values(members, RELATIVE):
+        number = number_of(seconds)
+        if number is None or number > TEN_YEARS_S:
+            continue
+        if number < 1:
+            raise ResponseInvalid(
+                "expires_in_not_positive",
+                f"the server gives the token a life of {number:g} s, so it is not published; "
+                "if this provider means that it never expires, set `lifetime`",
+            )
+        return Life(number, "expires_in")
+    return None
+
+
+def _absolute(members: Mapping[str, Any], answer: Answer) -> Life | None:
+    for value in _values(members, ABSOLUTE):
+        remaining = _remaining(value, answer)
+        if remaining is not None:
+            return Life(remaining, "expires_at")
+    return None
+
+
+def _jwt(token: str, answer: Answer) -> Life | None:
+    """Read `exp` (RFC 7519 section 4.1.4) without verifying: we judge the life, not the claims."""
+    parts = token.split(".")
+    if len(parts) != JWT_PARTS:
+        return None
+    try:
+        claims = members_of(base64.urlsafe_b64decode(parts[1] + "=="))
+    except ValueError:
+        return None
+    remaining = _remaining((claims or {}).get("exp"), answer)
+    return None if remaining is None else Life(remaining, "jwt")
+
+
+def _values(members: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[Any]:
+    return (members[name] for name in names if name in members)
+
+
+def _remaining(value: object, answer: Answer) -> float | None:
+    instant = _instant(value)
+    if instant is None or instant - answer.server_time > TEN_YEARS_S:
+        return None
+    remaining = instant - answer.server_time
+    if remaining < 1:
+        raise ResponseInvalid(
+            "already_expired",
+            "the server says that the token has already expired, so it is not published; "
+            "check this machine's clock, or set `lifetime` if the server is wrong",
+        )
+    return remaining
+
+
+def _instant(value: object) -> float | None:
+    """Return epoch seconds from epoch seconds, epoch milliseconds or ISO 8601."""
+    number = number_of(value)
+    if number is None:
+        return _iso_8601(value) if isinstance(value, str) else None
+    if number <= TEN_YEARS_S:
+        return None  # a length of time in the wrong field, or a zero that means nothing
+    return number / 1000 if number >= FIRST_MILLISECONDS else number
+
+
+def _iso_8601(text: str) -> float | None:
+    try:
+        parsed = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()

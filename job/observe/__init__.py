@@ -1,0 +1,1 @@
+"""Observers of events: each tells people or machines in its own way."""
