@@ -1,0 +1,371 @@
+"""The file sink: readers find the old text or the new one, whole, through crashes and full disks.
+
+The guarantee is the order of steps in `_publish`: a private temporary file beside the target,
+written and synced, then rename(2), then the folder synced. Formats that carry no expiry have a
+receipt without secrets in a sidecar file, published just before the value; a crash between the
+two leaves a pair that does not match, which reads as None and is written anew.
+"""
+
+import errno
+import fcntl
+import grp
+import math
+import os
+import pwd
+import re
+import shlex
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+
+from job.errors import SinkError, SinkRejected, SinkUnavailable
+from job.sinks import Superseded
+from job.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
+
+SIDECAR_SUFFIX = ".freshtoken.json"
+MAX_BYTES = 1_048_576
+LOCK_POLL_S = 0.05
+READ_ATTEMPTS = 3
+"""A reader may look between the renames of a sidecar and its value: it looks again."""
+MAX_ID = 2**32 - 2
+"""chown(2) takes 32 bits, and all ones mean "leave it"."""
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
+_MOUNTS = "/proc/self/mountinfo"
+
+_DENIED = ("permission_denied", "give this user write access to {folder}, or run as another user")
+_NO_DIRECTORY = ("no_directory", "create the folder: install -d -m 0700 {folder}")
+_REFUSALS: Mapping[int, tuple[str, str]] = {
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EROFS: ("read_only", "mount it writable, or choose a path on a writable file system"),
+    errno.ENOENT: _NO_DIRECTORY,
+    errno.ENOTDIR: _NO_DIRECTORY,
+    errno.ELOOP: ("symlink", "set `path` to the file itself: links are not followed for writing"),
+    errno.EISDIR: ("is_directory", "set `path` to a file inside it"),
+    errno.EBUSY: ("mount_point", "mount the directory instead: a mounted file can't be replaced"),
+    errno.ENAMETOOLONG: ("name_too_long", "choose a shorter name"),
+}
+"""What an operator has to cure, by errno(3); everything else may pass by itself."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class FileSink:
+    """A record in a local file, replaced atomically. One thread at a time may use it.
+
+    `mode` is set whatever the umask; `owner` and `group` are names or numbers, None leaves them.
+    A file that freshtoken has not written is refused unless `overwrite`. A rival that holds the
+    lock file is waited for during `lock_timeout_s` seconds, with `sleep` between looks.
+    """
+
+    __slots__ = (
+        "_claimed",
+        "_group",
+        "_layout",
+        "_lock_timeout_s",
+        "_mode",
+        "_overwrite",
+        "_owner",
+        "_path",
+        "_seen",
+        "_sleep",
+    )
+
+    def __init__(  # noqa: PLR0913  # one keyword for each setting of a file
+        self,
+        path: str,
+        layout: OutputFormat,
+        *,
+        mode: int = 0o600,
+        owner: str | None = None,
+        group: str | None = None,
+        overwrite: bool = False,
+        lock_timeout_s: float = 20.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Touch nothing yet."""
+        self._path = path
+        self._layout = layout
+        self._mode = mode
+        self._owner = owner
+        self._group = group
+        self._overwrite = overwrite
+        self._lock_timeout_s = lock_timeout_s
+        self._sleep = sleep
+        self._claimed = False
+        self._seen: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the sink's name in events. It is computed: there may be 100 000 sinks."""
+        return f"file:{self._path}"
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold the lock file `.NAME.lock` beside the target; a holder that dies lets go of it."""
+        with _translated(self._path):
+            if _is_mounted(self._path):
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+            lock = self._wait_for_lock()
+        try:
+            self._claimed = True
+            yield
+        finally:
+            self._claimed = False
+            os.close(lock)
+
+    def read(self) -> Record | None:
+        """Return the stored record; None if there is no file, or no whole record of ours in it."""
+        record = self._load()
+        self._seen = record.receipt.fingerprint if record else None
+        return record
+
+    def write(self, record: Record) -> None:
+        """Replace the file, unless it holds this record.
+
+        A newer record that was not there at the last `read` wins: Superseded.
+        """
+        with nullcontext() if self._claimed else self.claim():
+            stored = self._load()
+            if stored is None or stored.receipt != record.receipt:
+                self._yield_to_newer(stored, record)
+                with _translated(self._path):
+                    self._publish(record)
+        self._seen = None
+
+    def _yield_to_newer(self, stored: Record | None, record: Record) -> None:
+        if stored is None or stored.receipt.fingerprint == self._seen:
+            return
+        if stored.receipt.requested_at >= record.receipt.requested_at:
+            # Raised once only: a record from a clock that was ahead must not block us for ever.
+            self._seen = stored.receipt.fingerprint
+            raise Superseded(stored)
+
+    def _load(self) -> Record | None:
+        value = receipt = ""
+        with _translated(self._path):
+            for _ in range(READ_ATTEMPTS):
+                # The value first: when it is there, its sidecar was there before.
+                value = _read_text(self._path)
+                receipt = self._sidecar_of(value)
+                record = parse(value, self._layout, receipt)
+                if record or not value or self._layout.carries_receipt:
+                    break
+        ours = record or not value or self._overwrite or is_ours(value) or is_ours(receipt)
+        if not ours:
+            raise _foreign(self._path)
+        return record
+
+    def _sidecar_of(self, value: str) -> str:
+        """Return what is beside a value that is no document of ours."""
+        if not value or (self._layout.carries_receipt and is_ours(value)):
+            return ""
+        return _read_text(self._path + SIDECAR_SUFFIX)
+
+    def _publish(self, record: Record) -> None:
+        folder_path, name = _split(self._path)
+        texts = {name: render(record, self._layout)}
+        if not self._layout.carries_receipt:
+            texts = {name + SIDECAR_SUFFIX: render_receipt(record, self._layout)} | texts
+        temporaries = {f".{target}.{os.urandom(8).hex()}.tmp": target for target in texts}
+        owner = _number(self._owner, lambda name: pwd.getpwnam(name).pw_uid)
+        group = _number(self._group, lambda name: grp.getgrnam(name).gr_gid)
+        folder = os.open(folder_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for temporary, target in temporaries.items():
+                with _create(temporary, folder, self._mode, owner, group) as file:
+                    # Surrogates can't be encoded: a server's odd scope must not stop its token.
+                    file.write(texts[target].encode(errors="replace"))
+                    file.flush()
+                    os.fsync(file.fileno())
+            for temporary, target in temporaries.items():
+                os.rename(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
+            _sync_folder(folder)
+        finally:
+            for temporary in temporaries:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+            os.close(folder)
+
+    def _wait_for_lock(self) -> int:
+        lock = _open_lock(self._path)
+        try:
+            for _ in range(1 + math.ceil(self._lock_timeout_s / LOCK_POLL_S)):
+                if _try_lock(lock):
+                    return lock
+                self._sleep(LOCK_POLL_S)
+            raise _locked(self._path, self._lock_timeout_s)
+        except BaseException:
+            os.close(lock)
+            raise
+
+
+def sweep(paths: Iterable[str]) -> int:
+    """Remove the temporary files that dead writers left beside these targets; return how many.
+
+    A target whose lock is held has a living writer and is left alone. What can't be looked at is
+    left for the first write to report.
+    """
+    folders: dict[str, set[str]] = {}
+    for path in paths:
+        folder, name = _split(path)
+        folders.setdefault(folder, set()).add(name)
+    return sum(_sweep_folder(folder, names) for folder, names in folders.items())
+
+
+def _sweep_folder(folder: str, names: set[str]) -> int:
+    removed = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for temporary in [entry.name for entry in entries if entry.name.endswith(".tmp")]:
+            target = _target_of(temporary, names)
+            if target:
+                removed += _remove_if_dead(os.path.join(folder, temporary), f"{folder}/{target}")
+    return removed
+
+
+def _target_of(temporary: str, names: set[str]) -> str | None:
+    found = _TEMPORARY.fullmatch(temporary)
+    candidates = (found["name"], found["name"].removesuffix(SIDECAR_SUFFIX)) if found else ()
+    return next((name for name in candidates if name in names), None)
+
+
+def _remove_if_dead(temporary: str, target: str) -> bool:
+    with suppress(OSError):
+        lock = _open_lock(target)
+        try:
+            if _try_lock(lock):
+                os.unlink(temporary)
+                return True
+        finally:
+            os.close(lock)
+    return False
+
+
+def _split(path: str) -> tuple[str, str]:
+    folder, name = os.path.split(path)
+    return folder or ".", name
+
+
+def _open_lock(path: str) -> int:
+    folder, name = _split(path)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(os.path.join(folder, f".{name}.lock"), flags, 0o600)
+
+
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_mounted(path: str) -> bool:
+    """Tell whether the file itself is a mount point, before a token is minted for it in vain.
+
+    Neither st_dev nor st_ino tells (a bind mount within one file system changes neither), so this
+    reads proc_pid_mountinfo(5). Where there is none, rename(2) tells by EBUSY.
+    """
+    folder, name = _split(path)
+    place = os.path.join(os.path.realpath(folder), name)
+    for character in "\\ \t\n":
+        place = place.replace(character, f"\\{ord(character):03o}")
+    try:
+        with open(_MOUNTS, "rb") as mounts:
+            return any(mount.split(b" ")[4] == os.fsencode(place) for mount in mounts)
+    except OSError:
+        return False
+
+
+def _read_text(path: str) -> str:
+    """Return a file's text up to MAX_BYTES, empty if there is no file in an existing folder."""
+    try:
+        # Without O_NONBLOCK, a named pipe would hang the open.
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        os.stat(_split(path)[0])
+        return ""
+    try:
+        status = os.fstat(file)
+        if stat.S_ISDIR(status.st_mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise _rejected("not_a_file", path, "It is no regular file", "set `path` to a file")
+        with open(file, "rb", closefd=False) as reader:
+            return reader.read(min(status.st_size, MAX_BYTES)).decode(errors="replace")
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _create(name: str, folder: int, mode: int, owner: int, group: int) -> Iterator["_Writer"]:
+    """Open a new file that nobody else can read before its owner, group and mode are right."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(name, flags, mode & 0o600, dir_fd=folder), "wb") as file:
+        # The group before the mode that lets it in; the owner last, for after it fchmod(2) is
+        # refused to a writer that has no more than CAP_CHOWN.
+        os.fchown(file.fileno(), -1, group)
+        os.fchmod(file.fileno(), mode)
+        os.fchown(file.fileno(), owner, -1)
+        yield file
+
+
+def _sync_folder(folder: int) -> None:
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        # Some file systems can't sync a folder (fsync(2), EINVAL); the rename stands.
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def _number(name: str | None, look_up: Callable[[str], int]) -> int:
+    """Return a user's or group's number, -1 (chown(2): leave it) for None."""
+    if name is None:
+        return -1
+    if name.isdecimal() and int(name) <= MAX_ID:
+        return int(name)
+    try:
+        return look_up(name)
+    except (KeyError, ValueError):
+        cure = "create it, or correct `owner` and `group`"
+        what = f"the user or group {name!r} does not exist on this machine; {cure}"
+        raise SinkRejected("unknown_owner", what) from None
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Raise an OSError of the block as the SinkError that says what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise _sink_error(error, path) from None
+
+
+def _sink_error(error: OSError, path: str) -> SinkError:
+    number = error.errno or errno.EIO
+    reason = os.strerror(number)
+    if number in _REFUSALS:
+        code, cure = _REFUSALS[number]
+        cure = cure.format(folder=shlex.quote(_split(path)[0]))
+        return _rejected(code, path, reason, cure, permission=_REFUSALS[number] is _DENIED)
+    if number in _FULL:
+        return SinkUnavailable("disk_full", f"{path}: {reason}; free some space or raise the quota")
+    return SinkUnavailable("io_error", f"{path}: {reason}; look for disk errors in the kernel log")
+
+
+def _rejected(
+    code: str, path: str, reason: str, cure: str, *, permission: bool = False
+) -> SinkRejected:
+    return SinkRejected(code, f"{path}: {reason}; {cure}", permission=permission)
+
+
+def _foreign(path: str) -> SinkRejected:
+    reason = "It holds something that freshtoken has not written"
+    return _rejected("foreign_file", path, reason, "move it away, or set `overwrite = true`")
+
+
+def _locked(path: str, seconds: float) -> SinkUnavailable:
+    reason = f"another process has held its lock for {seconds:g} s"
+    return SinkUnavailable("locked", f"{path}: {reason}; look who: fuser {shlex.quote(path)}")
