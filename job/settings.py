@@ -219,8 +219,12 @@ class TokenSettings(CommonSettings, frozen=True, kw_only=True):
     """One token: its client, and the sinks that hold it."""
 
     client_id: Annotated[str, Meta(description="The client id, in quotes even if it is a number.")]
-    client_secret: SecretSettings
-    sinks: tuple[SinkSettings, ...]
+    client_secret: Annotated[
+        SecretSettings, Meta(description="Where the client secret comes from; never the secret.")
+    ]
+    sinks: Annotated[
+        tuple[SinkSettings, ...], Meta(description="The places where readers find the token.")
+    ]
 
 
 class ConfigFile(_Table, frozen=True, kw_only=True):
