@@ -16,6 +16,7 @@ from job.settings import (
 )
 
 PAGE = Path(__file__).parent / "configuration.md"
+ONE_OF = "Exactly one of these; it is read again for every exchange."
 IDENTITY = ("client_id", "client_secret", "sinks")
 
 HEAD = """\
@@ -81,8 +82,7 @@ def page() -> str:
         [
             HEAD,
             f"## A token: `[tokens.NAME]`\n\n{identity}\n\nand, as in `[defaults]`:\n\n{common}\n",
-            f"## `client_secret`\n\nExactly one of these; it is read again for every exchange.\n\n"
-            f"{_table(SecretSettings)}\n",
+            f"## `client_secret`\n\n{ONE_OF}\n\n{_table(SecretSettings)}\n",
             f'## A sink of type `"file"`\n\n{_table(FileSinkSettings)}\n',
             f'## A sink of type `"aws_secrets_manager"`\n\n{_table(SecretsManagerSinkSettings)}\n',
             f"## Presets\n\n{_presets()}\n",

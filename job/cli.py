@@ -381,7 +381,10 @@ def demo(options: Options, length: str | None, lifetime: str, tokens: int) -> in
         lifetime_s = max(int(seconds(lifetime)), 2)
     except ValueError as error:
         raise click.BadParameter(f"{error} is not a duration; write 30s or 5m") from None
-    return run_demo(length_s, lifetime_s, tokens)
+    program = sys.argv[0]
+    if program.endswith("__main__.py"):
+        program = "python -m job"
+    return run_demo(length_s, lifetime_s, tokens, program)
 
 
 def chosen_names(names: Sequence[str], known: Mapping[str, object]) -> list[str]:

@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
+import json
 import os
 import subprocess  # the `command` source runs what the operator configured, without a shell
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 from job.errors import SecretUnavailable
 
@@ -61,21 +62,20 @@ class Secret:
 
 def mask(text: str, secrets: Iterable[Secret]) -> str:
     """Return `text` with every secret replaced, in plain, form-encoded, Base64 and JSON form."""
-    for secret in secrets:
-        for form in _forms(secret.reveal()):
-            text = text.replace(form, MASK)
+    forms = {form for secret in secrets for form in _forms(secret.reveal())}
+    # Longest first: a form that is a part of another would leave the rest of it in sight.
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
     return text
 
 
 def _forms(value: str) -> Iterable[str]:
-    """Yield the ways in which a value may stand in a text, longest first."""
+    """Return the ways in which a value may stand in a text."""
     if not value:
-        return
-    encoded = base64.b64encode(value.encode()).decode()
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    ascii_only = "".join(c if c.isascii() else c.encode("unicode_escape").decode() for c in escaped)
-    forms = {value, quote_plus(value), encoded.rstrip("="), escaped, ascii_only}
-    yield from sorted(forms, key=len, reverse=True)
+        return ()
+    encoded = base64.b64encode(value.encode()).decode().rstrip("=")
+    as_json = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
+    return (value, quote_plus(value), quote(value, safe=""), encoded, *as_json)
 
 
 class SecretSource(Protocol):
@@ -97,7 +97,7 @@ class EnvironmentSecret:
         value = self.environ.get(self.name, "")
         if not value:
             raise _unavailable(f"the environment variable {self.name} is not set", "set it")
-        return Secret(value)
+        return _text(os.fsencode(value), f"the environment variable {self.name}")
 
 
 @dataclass(frozen=True, slots=True)

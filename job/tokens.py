@@ -127,7 +127,10 @@ def parse(text: str, layout: OutputFormat, receipt: str = "") -> Record | None:
     document = _json_object(text if layout.carries_receipt else receipt)
     if document is None:
         return None
-    value = document.get("access_token") if layout.carries_receipt else _extract(text, layout)
+    if layout.carries_receipt:
+        value = document.get("access_token")
+    else:
+        value = _extract(text, layout, document)
     if not isinstance(value, str) or not value:
         return None
     record = _from_document(document, Secret(value))
@@ -142,9 +145,18 @@ def is_ours(document: str) -> bool:
 
 
 def unknown_template_fields(template: str) -> list[str]:
-    """Return the fields of a template that can't be filled; raises ValueError if it has no form."""
-    names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-    return [name for name in names if name not in TEMPLATE_FIELDS]
+    """Return the fields of a template that can't be filled; raises ValueError if it has no form.
+
+    Conversions and format specifications (`{scope!r}`, `{name:>9}`) count as unknown: a text that
+    has them could not be read back.
+    """
+    unknown = []
+    for _, name, spec, conversion in string.Formatter().parse(template):
+        if name is not None and (name not in TEMPLATE_FIELDS or spec or conversion):
+            unknown.append(
+                name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            )
+    return unknown
 
 
 def _to_json(head: dict[str, Any], record: Record, layout: OutputFormat) -> str:
@@ -207,19 +219,20 @@ def _template_of(layout: OutputFormat) -> str:
     return layout.template if layout.kind == "template" else TEMPLATES[layout.kind]
 
 
-def _extract(text: str, layout: OutputFormat) -> str | None:
-    """Find the token in a text by reading its template backwards."""
+def _extract(text: str, layout: OutputFormat, receipt: Mapping[str, Any]) -> str | None:
+    """Find the token in a text by reading its template backwards, with what the receipt knows."""
     if layout.kind == "env":
         return _env_value(text, "ACCESS_TOKEN")
+    known = {name: str(receipt[name]) for name in TEMPLATE_FIELDS if name in receipt}
+    known["name"] = layout.token_name
     pattern, seen = "", False
     for literal, name, _, _ in string.Formatter().parse(_template_of(layout)):
         pattern += re.escape(literal)
-        if name == "access_token" and not seen:
-            pattern, seen = pattern + r"(?P<token>\S+)", True
-        elif name == "access_token":
-            pattern += r"(?P=token)"
+        if name == "access_token":
+            pattern += r"(?P=token)" if seen else r"(?P<token>\S+)"
+            seen = True
         elif name is not None:
-            pattern += r".*?"
+            pattern += re.escape(known[name]) if name in known else r".*?"
     found = re.fullmatch(pattern, text, re.DOTALL) if seen else None
     return found["token"] if found else None
 

@@ -245,6 +245,7 @@ def test_the_picture_at_80_columns() -> None:
     view.observe(delivered())
     clock.advance(1)
     view.observe(refresh_failed("Come again another day"))
+    later = local(START + 1)
     assert picture(view, START + 10) == [
         " freshtoken demo  the real job, on this machine alone; Ctrl-C stops it",
         " token endpoint  http://127.0.0.1:4444/oauth2/token",
@@ -260,7 +261,7 @@ def test_the_picture_at_80_columns() -> None:
         f" {local(START)}  job      started; tokens to keep current: 2",
         f" {local(START)}  orders   fetched 0fe8ba7b55e7 in 4 ms, good for 20 s",
         f" {local(START)}  orders   stored 0fe8ba7b55e7 in 1 ms",
-        f" {local(START + 1)}  orders   refresh failed (unavailable), trying again in 1 s: Come…",
+        f" {later}  orders   refresh failed (unavailable), trying again in 1 s: Come aga…",
         "",
         " try in another terminal",
         "   cat /run/demo/orders.json",

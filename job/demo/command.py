@@ -2,7 +2,6 @@
 
 import os.path
 import secrets
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from job.wire import Wiring
 NAMES = ("tiki", "partner", "warehouse", "billing", "shipping")
 METHODS: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_post")
 
-TOKEN_TABLE = """\
+TABLE = """\
 [tokens.{name}]
 token_url     = "{token_url}"
 auth_method   = "{method}"
@@ -41,9 +40,10 @@ retry_budget = "1s"
 """
 
 
-def run_demo(length_s: float | None, lifetime_s: int, tokens: int) -> int:
+def run_demo(length_s: float | None, lifetime_s: int, tokens: int, program: str) -> int:
     """Run the job in a temporary folder for `length_s` seconds, or until Ctrl-C or SIGTERM.
 
+    `program` is how a person starts this program, for what the view suggests to try.
     Returns 0 if every token was refreshed and none was ever expired in its file, else 1.
     """
     clients = _clients(tokens)
@@ -53,7 +53,6 @@ def run_demo(length_s: float | None, lifetime_s: int, tokens: int) -> int:
     ):
         path = _write_configuration(folder, server.token_url, clients, lifetime_s)
         files = {c.client_id: os.path.join(folder, f"{c.client_id}.json") for c in clients}
-        program = os.path.basename(sys.argv[0]) or "freshtoken"
         commands = (f"cat {next(iter(files.values()))}", f"{program} status --config {path}")
         view = DemoView(server.token_url, files, commands)
         _work(path, view, length_s)
@@ -79,7 +78,7 @@ def _write_configuration(
         file.write(DEFAULTS.format(min_validity=max(lifetime_s // 6, 1)))
         for client in clients:
             name, method = client.client_id, client.auth_method
-            file.write(TOKEN_TABLE.format(name=name, token_url=token_url, method=method))
+            file.write(TABLE.format(name=name, token_url=token_url, method=method))
             _write_private(os.path.join(folder, f"{name}.secret"), client.secret)
     return path
 

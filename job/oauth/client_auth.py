@@ -35,7 +35,8 @@ class ClientSecretBasic(AuthBase):
         pair = (self.client_id, self.secret().reveal())
         if self.encoding == "form":
             pair = (quote_plus(pair[0]), quote_plus(pair[1]))
-        request.headers["Authorization"] = "Basic " + base64.b64encode(":".join(pair).encode()).decode()
+        credentials = base64.b64encode(":".join(pair).encode()).decode()
+        request.headers["Authorization"] = f"Basic {credentials}"
         return request
 
 

@@ -13,33 +13,28 @@ def call(function: Callable[[], T], seconds: float, abort: Callable[[], None]) -
     When `seconds` pass first, `abort()` is called and TimeoutError raised at once; what the
     function does afterwards is ignored. `abort` has to make it end, and must not block or raise.
     """
-    outcome: list[tuple[T, None] | tuple[None, BaseException]] = []
+    results: list[T] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            outcome.append((function(), None))
+            results.append(function())
         except BaseException as error:  # noqa: BLE001  # it is raised again, in the caller's thread
-            outcome.append((None, error))
+            errors.append(error)
 
     worker = threading.Thread(target=run, name="deadline", daemon=True)
     worker.start()
+    finished = False
     try:
         worker.join(seconds)
+        # Looked at once: what an abort brings about must never pass for a result.
+        finished = bool(results or errors)
     finally:
-        # Also when a signal's exception ends the wait.
-        if not outcome:
+        if not finished:
             abort()
-    if not outcome:
+    if not finished:
         msg = f"no result within {seconds:g} s"
         raise TimeoutError(msg)
-    return _unpack(*outcome.pop())
-
-
-def _unpack(value: T | None, error: BaseException | None) -> T:
-    try:
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]  # a call without an error has a value
-    finally:
-        # The error's traceback holds this frame: without this, both wait for the cycle collector.
-        del error
+    if errors:
+        raise errors.pop()
+    return results.pop()

@@ -24,11 +24,14 @@ REJECTED_CODES: Mapping[str, str] = {
     "allow it in the client's settings at the server",
     "unsupported_grant_type": "the server does not offer client_credentials at this address; "
     "check token_url",
-    "invalid_scope": "the server does not know or does not allow the requested scope; correct scope",
-    "scope_invalid": "the server does not know or does not allow the requested scope; correct scope",
+    "invalid_scope": "the server does not know or does not allow the requested scope; "
+    "correct scope",
+    "scope_invalid": "the server does not know or does not allow the requested scope; "
+    "correct scope",
     "invalid_request": "the server cannot use the request; check auth_method, and whether scope, "
     "audience, resource or extra_params is missing or wrong",
-    "invalid_grant": "the server refuses the grant; check the client's permissions and extra_params",
+    "invalid_grant": "the server refuses the grant; check the client's permissions and "
+    "extra_params",
     "invalid_target": "the server does not know or does not allow the requested resource or "
     "audience; correct it",
     "access_denied": "the server denies access; check the client secret, the audience and the "

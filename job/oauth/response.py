@@ -54,9 +54,9 @@ def _invalid(answer: Answer, code: str, what: str) -> ResponseInvalid:
 
 
 def _access_token(answer: Answer, value: object) -> str:
-    """Return the value if it can be sent in a header: visible ASCII, wider than RFC 6750 section 2.1.
+    """Return the value if a header can carry it: visible ASCII.
 
-    Real tokens use `^`, `#`, `!` and `:`; a space or a newline would break the header.
+    RFC 6750 section 2.1 allows less, but real tokens have `^`, `#`, `!` and `:`.
     """
     if isinstance(value, str) and _VISIBLE.fullmatch(value):
         return value

@@ -10,6 +10,7 @@ import http.client
 import os
 import socket
 import ssl
+import stat
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
 
 from job import __version__
@@ -79,11 +81,12 @@ class Transport:
         return _translating(limited, str(request.url))
 
     def _carry(self, request: requests.PreparedRequest, line: "Line") -> Reply:
-        adapter = _Adapter(line, self._trust)
+        uses_tls = any(map(_is_tls, (str(request.url), *self.proxies.values())))
+        adapter = _Adapter(line, self._trust.context() if uses_tls else None)
         with contextlib.closing(line), contextlib.closing(adapter):
             # Not a Session: it follows redirects, reads .netrc and drains bodies without bound.
             response = adapter.send(
-                request, stream=True, timeout=self.timeout_s, proxies=dict(self.proxies)
+                request, stream=True, timeout=self.timeout_s, proxies=self.proxies
             )
             with contextlib.closing(response):
                 headers = {name.lower(): value for name, value in response.headers.items()}
@@ -140,8 +143,8 @@ class _Trust:
     """The trusted certificates, read again when their file changes."""
 
     def __init__(self, ca_file: str) -> None:
-        """Trust the CAs of the file, or without one those that requests comes with."""
-        self._path = ca_file or requests.certs.where()
+        """Trust the CAs of the file or folder, or without one those that requests comes with."""
+        self._path = ca_file or DEFAULT_CA_BUNDLE_PATH
         self._loaded: tuple[tuple[int, ...], ssl.SSLContext] | None = None
 
     def context(self) -> ssl.SSLContext:
@@ -150,7 +153,8 @@ class _Trust:
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         if self._loaded is None or self._loaded[0] != stamp:
             context = create_urllib3_context()
-            context.load_verify_locations(self._path)
+            is_folder = stat.S_ISDIR(status.st_mode)
+            context.load_verify_locations(**{"capath" if is_folder else "cafile": self._path})
             self._loaded = (stamp, context)
         return self._loaded[1]
 
@@ -158,41 +162,42 @@ class _Trust:
 class _Adapter(HTTPAdapter):
     """One exchange over one watched connection, with certificates that are read already."""
 
-    def __init__(self, line: Line, trust: _Trust) -> None:
-        """Hand the socket to `line` and verify by `trust`."""
-        super().__init__()
+    def __init__(self, line: Line, context: ssl.SSLContext | None) -> None:
+        """Hand the socket to `line` and verify servers and TLS proxies by `context`."""
         self._line = line
-        self._trust = trust
+        self._context = context
+        super().__init__()
 
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+    def init_poolmanager(self, *sizes: int, **options: object) -> None:
+        """Give TLS connections our context."""
+        super().init_poolmanager(*sizes, ssl_context=self._context, **options)  # type: ignore[arg-type]  # passed on as it came
+
+    def proxy_manager_for(self, proxy: str, **options: object) -> object:
+        """Give TLS connections through a proxy, and to it, our context."""
+        if _is_tls(proxy):
+            options["proxy_ssl_context"] = self._context
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+
+    def cert_verify(self, conn: object, url: object, verify: object, cert: object) -> None:
+        """Load no certificates for every connection, as requests does: our context has them."""
+
+    def get_connection_with_tls_context(self, *target: Any, **options: Any) -> Any:  # noqa: ANN401  # passed on as it came
         """Make every connection of the pool a watched one."""
-        pool = super().get_connection_with_tls_context(*args, **options)
+        pool: Any = super().get_connection_with_tls_context(*target, **options)
         pool.ConnectionCls = functools.partial(_watched, pool.ConnectionCls, self._line)
         return pool
 
-    def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:
-        """Give TLS connections our context."""
-        host, pool = super().build_connection_pool_key_attributes(*args, **options)
-        if host["scheme"] == "https":
-            pool["ssl_context"] = self._trust.context()
-        return host, pool
 
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        """Give TLS connections to a proxy our context."""
-        if proxy.lower().startswith("https:"):
-            options["proxy_ssl_context"] = self._trust.context()
-        return super().proxy_manager_for(proxy, **options)
-
-    def cert_verify(self, *_: Any) -> None:
-        """Load no certificates: our context has them."""
-
-
-def _watched(kind: Callable[..., Any], line: Line, **options: Any) -> Any:
-    """Make a connection whose socket is kept; this way proxies of all kinds keep their own class."""
+def _watched(kind: Callable[..., Any], line: Line, **options: object) -> object:
+    """Make a connection of any kind, direct or through a proxy, whose socket is kept."""
     connection = kind(**options)
-    connect = connection._new_conn  # noqa: SLF001  # urllib3 has no other place before the TLS handshake
-    connection._new_conn = lambda: line.keep(connect())  # noqa: SLF001  # see above
+    connect = connection._new_conn  # noqa: SLF001  # the only place before the TLS handshake
+    connection._new_conn = lambda: line.keep(connect())  # noqa: SLF001  # the same
     return connection
+
+
+def _is_tls(url: str) -> bool:
+    return url.lower().startswith("https:")
 
 
 def _read(response: requests.Response) -> bytes:
@@ -235,9 +240,14 @@ class _Fault(NamedTuple):
 # The first row that fits decides; `{host}` and `{reason}` are filled in.
 _FAULTS = (
     _Fault(
-        (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
-        + (requests.exceptions.MissingSchema, requests.exceptions.InvalidHeader)
-        + (urllib3.exceptions.LocationValueError, UnicodeError),
+        (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidHeader,
+            urllib3.exceptions.LocationValueError,
+            UnicodeError,
+        ),
         "unusable_request",
         "no request can be made of token_url, proxy and headers; correct them",
         RequestRejected,
@@ -258,12 +268,12 @@ _FAULTS = (
         "{host} refuses connections; check token_url, or whether the server runs",
     ),
     _Fault(
-        (ssl.SSLError,),
+        (ssl.SSLError, urllib3.exceptions.SSLError),
         "tls_failed",
         "no TLS connection to {host} ({reason}); check ca_file and the clock of this machine",
     ),
     _Fault(
-        (TimeoutError, urllib3.exceptions.TimeoutError),
+        (TimeoutError, urllib3.exceptions.ReadTimeoutError),
         "timeout",
         "{host} gave no whole answer in time; check the network, or raise timeout",
     ),
@@ -298,8 +308,8 @@ def _translating(function: Callable[[], T], url: str) -> T:
 def _error_of(fault: BaseException, url: str) -> ExchangeError:
     chain = _chain(fault)
     row = next(row for row in _FAULTS if any(isinstance(link, row.kinds) for link in chain))
-    reason = next((r for r in map(_tls_reason, chain) if r), "no reason given")
-    return row.error(row.code, row.sentence.format(host=_host(url), reason=reason))
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    return row.error(row.code, row.sentence.format(host=host, reason=_tls_reason(chain)))
 
 
 def _chain(fault: BaseException) -> list[BaseException]:
@@ -307,15 +317,13 @@ def _chain(fault: BaseException) -> list[BaseException]:
     chain = [fault]
     for link in chain:
         inner = (*link.args, getattr(link, "reason", None), link.__cause__)
-        chain += [error for error in inner if isinstance(error, BaseException) and error not in chain]
+        chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
     return chain
 
 
-def _tls_reason(error: BaseException) -> str:
-    """Return OpenSSL's own words, which are constants of OpenSSL: "certificate has expired"."""
-    return str(getattr(error, "verify_message", "") or getattr(error, "library", "") and error.reason)
-
-
-def _host(url: str) -> str:
-    parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[2]
+def _tls_reason(chain: Iterable[BaseException]) -> str:
+    """Return OpenSSL's own words, such as "certificate has expired": they name no secret."""
+    for link in chain:
+        if isinstance(link, ssl.SSLError):
+            return str(getattr(link, "verify_message", "") or link.reason or "no reason given")
+    return ""

@@ -25,7 +25,9 @@ class Sink(Protocol):
     has to act, and nothing else. None of them ever leaves the store without the token it had.
     """
 
-    label: str
+    @property
+    def label(self) -> str:
+        """Return the sink's name in events: its kind and its place, never a secret."""
 
     def claim(self) -> AbstractContextManager[None]:
         """Hold this around read, exchange and write: it keeps rival writers from minting too.

@@ -34,7 +34,7 @@ MAX_ID = 2**32 - 2
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 _MOUNTS = "/proc/self/mountinfo"
 
-_DENIED = ("permission_denied", "give this user write access to {folder}, or run as another user")
+_DENIED = ("permission_denied", "give this user access to it and to {folder}, or run as its owner")
 _NO_DIRECTORY = ("no_directory", "create the folder: install -d -m 0700 {folder}")
 _REFUSALS: Mapping[int, tuple[str, str]] = {
     errno.EACCES: _DENIED,
@@ -107,7 +107,7 @@ class FileSink:
         with _translated(self._path):
             if _is_mounted(self._path):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-            lock = self._wait_for_lock()
+            lock = self._lock()
         try:
             self._claimed = True
             yield
@@ -154,7 +154,9 @@ class FileSink:
                     break
         ours = record or not value or self._overwrite or is_ours(value) or is_ours(receipt)
         if not ours:
-            raise _foreign(self._path)
+            reason = "it holds something that freshtoken has not written"
+            cure = "move it away, or set `overwrite = true`"
+            raise _rejected("foreign_file", self._path, reason, cure)
         return record
 
     def _sidecar_of(self, value: str) -> str:
@@ -174,11 +176,9 @@ class FileSink:
         folder = os.open(folder_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for temporary, target in temporaries.items():
-                with _create(temporary, folder, self._mode, owner, group) as file:
-                    # Surrogates can't be encoded: a server's odd scope must not stop its token.
-                    file.write(texts[target].encode(errors="replace"))
-                    file.flush()
-                    os.fsync(file.fileno())
+                # A surrogate in a server's odd scope can't be encoded; it must not stop its token.
+                content = texts[target].encode(errors="replace")
+                _write_new(temporary, folder, content, self._mode, (owner, group))
             for temporary, target in temporaries.items():
                 os.rename(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
             _sync_folder(folder)
@@ -188,17 +188,23 @@ class FileSink:
                     os.unlink(temporary, dir_fd=folder)
             os.close(folder)
 
-    def _wait_for_lock(self) -> int:
+    def _lock(self) -> int:
         lock = _open_lock(self._path)
         try:
-            for _ in range(1 + math.ceil(self._lock_timeout_s / LOCK_POLL_S)):
-                if _try_lock(lock):
-                    return lock
-                self._sleep(LOCK_POLL_S)
-            raise _locked(self._path, self._lock_timeout_s)
+            self._wait_for(lock)
         except BaseException:
             os.close(lock)
             raise
+        return lock
+
+    def _wait_for(self, lock: int) -> None:
+        for _ in range(1 + math.ceil(self._lock_timeout_s / LOCK_POLL_S)):
+            if _try_lock(lock):
+                return
+            self._sleep(LOCK_POLL_S)
+        reason = f"another process has held its lock for {self._lock_timeout_s:g} s"
+        cure = f"see which: fuser {shlex.quote(_lock_path(self._path))}"
+        raise SinkUnavailable("locked", f"{self._path}: {reason}; {cure}")
 
 
 def sweep(paths: Iterable[str]) -> int:
@@ -247,10 +253,13 @@ def _split(path: str) -> tuple[str, str]:
     return folder or ".", name
 
 
-def _open_lock(path: str) -> int:
+def _lock_path(path: str) -> str:
     folder, name = _split(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(os.path.join(folder, f".{name}.lock"), flags, 0o600)
+    return os.path.join(folder, f".{name}.lock")
+
+
+def _open_lock(path: str) -> int:
+    return os.open(_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def _try_lock(lock: int) -> bool:
@@ -291,24 +300,28 @@ def _read_text(path: str) -> str:
         if stat.S_ISDIR(status.st_mode):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(status.st_mode):
-            raise _rejected("not_a_file", path, "It is no regular file", "set `path` to a file")
+            raise _rejected("not_a_file", path, "it is no regular file", "set `path` to a file")
         with open(file, "rb", closefd=False) as reader:
             return reader.read(min(status.st_size, MAX_BYTES)).decode(errors="replace")
     finally:
         os.close(file)
 
 
-@contextmanager
-def _create(name: str, folder: int, mode: int, owner: int, group: int) -> Iterator["_Writer"]:
-    """Open a new file that nobody else can read before its owner, group and mode are right."""
+def _write_new(
+    name: str, folder: int, content: bytes, mode: int, owner_and_group: tuple[int, int]
+) -> None:
+    """Write and sync a new file that nobody can open before its owner, group and mode are right."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    owner, group = owner_and_group
     with open(os.open(name, flags, mode & 0o600, dir_fd=folder), "wb") as file:
         # The group before the mode that lets it in; the owner last, for after it fchmod(2) is
         # refused to a writer that has no more than CAP_CHOWN.
         os.fchown(file.fileno(), -1, group)
         os.fchmod(file.fileno(), mode)
         os.fchown(file.fileno(), owner, -1)
-        yield file
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: int) -> None:
@@ -345,27 +358,18 @@ def _translated(path: str) -> Iterator[None]:
 
 def _sink_error(error: OSError, path: str) -> SinkError:
     number = error.errno or errno.EIO
+    place = path if error.filename in (None, path) else f"{path} ({error.filename})"
     reason = os.strerror(number)
     if number in _REFUSALS:
         code, cure = _REFUSALS[number]
         cure = cure.format(folder=shlex.quote(_split(path)[0]))
-        return _rejected(code, path, reason, cure, permission=_REFUSALS[number] is _DENIED)
+        return _rejected(code, place, reason, cure, permission=_REFUSALS[number] is _DENIED)
     if number in _FULL:
-        return SinkUnavailable("disk_full", f"{path}: {reason}; free some space or raise the quota")
-    return SinkUnavailable("io_error", f"{path}: {reason}; look for disk errors in the kernel log")
+        return SinkUnavailable("disk_full", f"{place}: {reason}; free some, or raise the quota")
+    return SinkUnavailable("io_error", f"{place}: {reason}; look for disk errors in the kernel log")
 
 
 def _rejected(
-    code: str, path: str, reason: str, cure: str, *, permission: bool = False
+    code: str, place: str, reason: str, cure: str, *, permission: bool = False
 ) -> SinkRejected:
-    return SinkRejected(code, f"{path}: {reason}; {cure}", permission=permission)
-
-
-def _foreign(path: str) -> SinkRejected:
-    reason = "It holds something that freshtoken has not written"
-    return _rejected("foreign_file", path, reason, "move it away, or set `overwrite = true`")
-
-
-def _locked(path: str, seconds: float) -> SinkUnavailable:
-    reason = f"another process has held its lock for {seconds:g} s"
-    return SinkUnavailable("locked", f"{path}: {reason}; look who: fuser {shlex.quote(path)}")
+    return SinkRejected(code, f"{place}: {reason}; {cure}", permission=permission)
