@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from job.secret import Secret, mask
 
 MAX_DIGITS = 20
+MAX_FORM_LENGTH = 65_536
 MAX_FORM_FIELDS = 100
 MAX_NUMBER_LENGTH = 32
 SANE_SKEW_S = 86_400.0
@@ -104,8 +105,8 @@ def number_of(value: object) -> float | None:
 
 
 def printable(text: str) -> str:
-    """Return the text with every run of white space as one space and without control characters."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+    """Return the text with one space for every run of white space and control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def http_date(text: str) -> float | None:
@@ -127,7 +128,7 @@ def _nothing(_: str) -> None:
 
 def _form(text: str) -> dict[str, str] | None:
     """Read a form-encoded answer. A page that merely holds a link is not one."""
-    if not _FORM.fullmatch(text):
+    if len(text) > MAX_FORM_LENGTH or not _FORM.fullmatch(text):
         return None
     try:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))

@@ -23,9 +23,9 @@ def call(function: Callable[[], T], seconds: float, abort: Callable[[], None]) -
             errors.append(error)
 
     worker = threading.Thread(target=run, name="deadline", daemon=True)
-    worker.start()
     finished = False
     try:
+        worker.start()
         worker.join(seconds)
         # Looked at once: what an abort brings about must never pass for a result.
         finished = bool(results or errors)

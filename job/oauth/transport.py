@@ -8,6 +8,7 @@ import contextlib
 import functools
 import http.client
 import os
+import re
 import socket
 import ssl
 import stat
@@ -16,12 +17,10 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
@@ -31,6 +30,8 @@ from job.errors import EndpointUnavailable, ExchangeError, RequestRejected, Resp
 from job.oauth import deadline
 
 T = TypeVar("T")
+Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
+"""A requests AuthBase, or any function that adds credentials to a request, or adds none."""
 
 MAX_BODY_BYTES = 1_048_576
 ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
@@ -95,16 +96,25 @@ class Transport:
 
 
 def post_request(
-    url: str, params: Iterable[tuple[str, str]], headers: Mapping[str, str], auth: AuthBase
+    url: str, params: Iterable[tuple[str, str]], headers: Mapping[str, str], auth: Auth
 ) -> requests.PreparedRequest:
     """Return a form POST that is ready to send; `headers` replace ours of the same name.
 
     Raises what `auth` raises, and RequestRejected when the settings give no legal request.
     """
-    merged = CaseInsensitiveDict(_HEADERS)
-    merged.update(headers)
-    request = requests.Request("POST", url, headers=merged, data=list(params), auth=auth)
-    return _translating(request.prepare, url)
+    return _translating(functools.partial(_prepared, url, list(params), headers, auth), url)
+
+
+def _prepared(
+    url: str, params: list[tuple[str, str]], headers: Mapping[str, str], auth: Auth
+) -> requests.PreparedRequest:
+    request = requests.PreparedRequest()
+    request.prepare_method("POST")
+    request.prepare_url(url, None)
+    request.prepare_headers(CaseInsensitiveDict([*_HEADERS.items(), *headers.items()]))
+    request.prepare_body(params, None)
+    request.prepare_auth(auth)
+    return request
 
 
 class Line:
@@ -166,7 +176,7 @@ class _Adapter(HTTPAdapter):
         """Hand the socket to `line` and verify servers and TLS proxies by `context`."""
         self._line = line
         self._context = context
-        super().__init__()
+        super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, *sizes: int, **options: object) -> None:
         """Give TLS connections our context."""
@@ -191,8 +201,13 @@ class _Adapter(HTTPAdapter):
 def _watched(kind: Callable[..., Any], line: Line, **options: object) -> object:
     """Make a connection of any kind, direct or through a proxy, whose socket is kept."""
     connection = kind(**options)
-    connect = connection._new_conn  # noqa: SLF001  # the only place before the TLS handshake
-    connection._new_conn = lambda: line.keep(connect())  # noqa: SLF001  # the same
+
+    def connect() -> socket.socket:
+        # From here on the class's own method is back, and no reference cycle is left behind.
+        del connection._new_conn  # noqa: SLF001  # the only place before the TLS handshake
+        return line.keep(connection._new_conn())  # noqa: SLF001  # the same
+
+    connection._new_conn = connect  # noqa: SLF001  # the same
     return connection
 
 
@@ -293,6 +308,7 @@ _FAULTS = (
         "the trusted certificates cannot be read; check ca_file",
     ),
 )
+_HOST = re.compile(r"https?://(?:[^/?#]*@)?([^/?#]+)", re.IGNORECASE)
 _WIRE = (OSError, UnicodeError, urllib3.exceptions.HTTPError, http.client.HTTPException)
 
 
@@ -308,7 +324,8 @@ def _translating(function: Callable[[], T], url: str) -> T:
 def _error_of(fault: BaseException, url: str) -> ExchangeError:
     chain = _chain(fault)
     row = next(row for row in _FAULTS if any(isinstance(link, row.kinds) for link in chain))
-    host = urlsplit(url).netloc.rpartition("@")[2]
+    found = _HOST.match(url)
+    host = found[1] if found else "the server"
     return row.error(row.code, row.sentence.format(host=host, reason=_tls_reason(chain)))
 
 
