@@ -31,15 +31,19 @@ class JobError(Exception):
 
 
 class ConfigError(JobError):
-    """Raised when the configuration cannot be used; `problems` has one line for each mistake."""
+    """Raised when the configuration cannot be used; `problems` has one line for each mistake.
+
+    `origin` is the file, or whatever holds them; it is empty where the problem names it.
+    """
 
     retryable = False
     exit_code = 78
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], origin: str = "") -> None:
         """Keep the problems, each with its place and its cure."""
         super().__init__("configuration", "\n".join(problems))
         self.problems = tuple(problems)
+        self.origin = origin
 
 
 class ExchangeError(JobError):

@@ -114,9 +114,15 @@ def render(record: Record, layout: OutputFormat) -> str:
     return _template_of(layout).format_map(_fields(record.token, layout.token_name))
 
 
-def render_receipt(record: Record, layout: OutputFormat) -> str:
-    """Return the `json` document without the token, for beside a text that carries no expiry."""
-    return _to_json({}, record, layout)
+def render_receipt(record: Record, layout: OutputFormat, previous: Record | None = None) -> str:
+    """Return the `json` document without the token, for beside a text that carries no expiry.
+
+    The text and its receipt can't be replaced in one step, so the receipt of the record that is
+    being replaced goes along: whichever of the two a reader still finds, it is known.
+    """
+    if previous is None:
+        return _to_json({}, record, layout)
+    return _to_json({"previous": json.loads(render_receipt(previous, layout))}, record, layout)
 
 
 def parse(text: str, layout: OutputFormat, receipt: str = "") -> Record | None:
@@ -124,9 +130,15 @@ def parse(text: str, layout: OutputFormat, receipt: str = "") -> Record | None:
 
     A text and a receipt that don't belong together give None.
     """
-    document = _json_object(text if layout.carries_receipt else receipt)
-    if document is None:
-        return None
+    document = _json_object(text if layout.carries_receipt else receipt) or {}
+    found = _match(text, layout, document)
+    previous = document.get("previous")
+    if found is None and isinstance(previous, dict):
+        found = _match(text, layout, previous)
+    return found
+
+
+def _match(text: str, layout: OutputFormat, document: Mapping[str, Any]) -> Record | None:
     if layout.carries_receipt:
         value = document.get("access_token")
     else:
@@ -179,7 +191,7 @@ def _to_json(head: dict[str, Any], record: Record, layout: OutputFormat) -> str:
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 
-def _from_document(document: dict[str, Any], access_token: Secret) -> Record | None:
+def _from_document(document: Mapping[str, Any], access_token: Secret) -> Record | None:
     ours = document.get("freshtoken")
     times = (document.get("obtained_at"), document.get("expires_at"))
     if not isinstance(ours, dict) or not all(type(t) is int for t in times):

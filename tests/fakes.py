@@ -28,7 +28,9 @@ class FakeClock:
         self.moment = Moment(self.moment.wall + seconds, self.moment.boot)
 
 
-def token(value: str = "tok-1", requested_at: int = START, life: int = 3600, **more: object) -> Token:
+def token(
+    value: str = "tok-1", requested_at: int = START, life: int = 3600, **more: object
+) -> Token:
     """Make a token; `more` replaces any other field."""
     fields: dict[str, object] = {
         "token_type": "Bearer",
@@ -43,7 +45,9 @@ def token(value: str = "tok-1", requested_at: int = START, life: int = 3600, **m
     )
 
 
-def record(value: str = "tok-1", requested_at: int = START, life: int = 3600, key: str = "key") -> Record:
+def record(
+    value: str = "tok-1", requested_at: int = START, life: int = 3600, key: str = "key"
+) -> Record:
     """Make a record of such a token."""
     return record_of(token(value, requested_at, life), key)
 

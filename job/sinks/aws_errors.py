@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from job.errors import SinkError, SinkRejected, SinkUnavailable
 
-
-MAX_CODE = 64
+MAX_CODE_LENGTH = 64
 
 
 class _Kind(Enum):
@@ -73,7 +72,7 @@ _INVALID_PARAMETER = _Fault(
 _VERSION_LIMIT = _Fault(
     _Kind.REFUSED,
     "version_limit",
-    "a quota is reached. A secret keeps at most 100 versions and none is removed in its first 24 h: "
+    "a quota is reached. A secret keeps 100 versions and none is removed in its first 24 hours: "
     "that is one write per 14.4 minutes. Have the provider issue tokens that live longer, or use a "
     "file",
 )
@@ -102,12 +101,12 @@ _NO_REGION = _Fault(_Kind.REFUSED, "no_region", "no AWS region; set `region` or 
 _NO_PROFILE = _Fault(
     _Kind.REFUSED,
     "unknown_profile",
-    "there is no such AWS profile; correct `profile` or AWS_PROFILE (`aws configure list-profiles`)",
+    "there is no such AWS profile; correct `profile` or AWS_PROFILE: aws configure list-profiles",
 )
 _CONFIGURATION = _Fault(
     _Kind.REFUSED,
     "aws_configuration",
-    "the AWS configuration can't be used ({name}); check `region`, `endpoint_url` and ~/.aws/config",
+    "the AWS settings can't be used ({name}); check `region`, `endpoint_url` and ~/.aws/config",
 )
 _UNKNOWN_ANSWER = _Fault(_Kind.REFUSED, "refused", "AWS refuses {action} ({name})")
 _UNKNOWN_FAILURE = _Fault(_Kind.LATER, "aws_failure", "{action} failed inside botocore ({name})")
@@ -187,4 +186,4 @@ def _of_answer(name: str, answer: Mapping[str, Any]) -> _Fault:
 def _word(code: object) -> str:
     """Return an error code if it is a plain word, as all of AWS's are."""
     text = str(code)
-    return text if text.isidentifier() and len(text) <= MAX_CODE else "unknown"
+    return text if text.isidentifier() and len(text) <= MAX_CODE_LENGTH else "unknown"

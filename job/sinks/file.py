@@ -2,8 +2,8 @@
 
 The guarantee is the order of steps in `_publish`: a private temporary file beside the target,
 written and synced, then rename(2), then the folder synced. Formats that carry no expiry have a
-receipt without secrets in a sidecar file, published just before the value; a crash between the
-two leaves a pair that does not match, which reads as None and is written anew.
+receipt without secrets in a sidecar file, published just before the value; it holds the receipt of
+the token before as well, so that a crash between the two leaves a token that is still known.
 """
 
 import errno
@@ -27,7 +27,7 @@ SIDECAR_SUFFIX = ".freshtoken.json"
 MAX_BYTES = 1_048_576
 LOCK_POLL_S = 0.05
 READ_ATTEMPTS = 3
-"""A reader may look between the renames of a sidecar and its value: it looks again."""
+"""A reader may be held up between a value and its sidecar while both are replaced twice."""
 MAX_ID = 2**32 - 2
 """chown(2) takes 32 bits, and all ones mean "leave it"."""
 
@@ -131,7 +131,7 @@ class FileSink:
             if stored is None or stored.receipt != record.receipt:
                 self._yield_to_newer(stored, record)
                 with _translated(self._path):
-                    self._publish(record)
+                    self._publish(record, stored)
         self._seen = None
 
     def _yield_to_newer(self, stored: Record | None, record: Record) -> None:
@@ -165,11 +165,12 @@ class FileSink:
             return ""
         return _read_text(self._path + SIDECAR_SUFFIX)
 
-    def _publish(self, record: Record) -> None:
+    def _publish(self, record: Record, stored: Record | None) -> None:
         folder_path, name = _split(self._path)
         texts = {name: render(record, self._layout)}
         if not self._layout.carries_receipt:
-            texts = {name + SIDECAR_SUFFIX: render_receipt(record, self._layout)} | texts
+            receipt = render_receipt(record, self._layout, previous=stored)
+            texts = {name + SIDECAR_SUFFIX: receipt} | texts
         temporaries = {f".{target}.{os.urandom(8).hex()}.tmp": target for target in texts}
         owner = _number(self._owner, lambda name: pwd.getpwnam(name).pw_uid)
         group = _number(self._group, lambda name: grp.getgrnam(name).gr_gid)
@@ -280,11 +281,10 @@ def _is_mounted(path: str) -> bool:
     place = os.path.join(os.path.realpath(folder), name)
     for character in "\\ \t\n":
         place = place.replace(character, f"\\{ord(character):03o}")
-    try:
-        with open(_MOUNTS, "rb") as mounts:
-            return any(mount.split(b" ")[4] == os.fsencode(place) for mount in mounts)
-    except OSError:
-        return False
+    mounts = b""
+    with suppress(OSError), open(_MOUNTS, "rb") as file:
+        mounts = file.read()
+    return any(mount.split(b" ")[4] == os.fsencode(place) for mount in mounts.splitlines())
 
 
 def _read_text(path: str) -> str:

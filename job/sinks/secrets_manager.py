@@ -7,7 +7,6 @@ overwrites a newer one. A version's id is derived from the id of the one it repl
 write makes no second version, and of two rivals one is refused.
 """
 
-import json
 import threading
 import time
 import uuid
@@ -20,7 +19,8 @@ from job.errors import SinkError, SinkRejected, SinkUnavailable
 from job.secret import Secret
 from job.sinks import Superseded
 from job.sinks.aws_errors import sink_error
-from job.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
+from job.sinks.secret_text import SecretText
+from job.tokens import OutputFormat, Record
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -30,10 +30,7 @@ T = TypeVar("T")
 
 CURRENT = "AWSCURRENT"
 PENDING = "freshtoken_pending"
-"""One label for all refreshes (a secret has 20 at most), and not AWSPENDING, which is rotation's."""
-TAG = "freshtoken:"
-MEMBER_SUFFIX = "_freshtoken"
-MAX_BYTES = 65_536
+"""One label for all refreshes (a secret has 20 at most); AWSPENDING belongs to rotation."""
 ATTEMPTS = 3
 
 
@@ -84,22 +81,13 @@ class _Version:
 
     id: str
     text: Secret
-    created: float
     record: Record | None
 
     def holds(self, record: Record) -> bool:
         return self.record is not None and self.record.receipt == record.receipt
 
-    def supersedes(self, other: "_Version") -> bool:
-        """Tell whether this version of ours is no older than another, by AWS and by its token."""
-        if self.record is None or self.created < other.created:
-            return False
-        if other.record is None:
-            return True
-        return self.record.receipt.requested_at >= other.record.receipt.requested_at
 
-
-_NOTHING = _Version("", Secret(""), 0.0, None)
+_NOTHING = _Version("", Secret(""), None)
 
 
 class SecretsManagerSink:
@@ -128,9 +116,8 @@ class SecretsManagerSink:
         """Call nothing yet."""
         self.label = f"aws-secrets-manager:{secret_id}"
         self._secret_id = secret_id
-        self._layout = layout
+        self._text = SecretText(secret_id, layout, json_key)
         self._client = client
-        self._json_key = json_key
         self._create = create
         self._kms_key_id = kms_key_id
         self._tags = tags or {}
@@ -188,21 +175,22 @@ class SecretsManagerSink:
         if self._seen is None or self._seen.holds(record):
             self._seen = self._version()
             stored = self._seen.record
-            if stored and not self._seen.holds(record) and _is_newer(stored, record):
+            if stored and not self._seen.holds(record) and _is_no_older(stored, record):
                 # Raised once only: the next write will expect this version.
                 raise Superseded(stored)
         return self._seen
 
     def _swap(self, record: Record, seen: _Version) -> bool:
         """Replace the expected version; False if another writer was faster."""
-        text = self._payload(record, seen)
+        text = self._text.put(record, seen.text.reveal())
+        tags = self._text.tags(record, seen.record)
         version_id = self._id(seen.id, self._stuck)
         try:
             if not seen.id:
-                self._put_first(record, text, version_id)
+                self._put_first(text, tags, version_id)
                 return True
             self._put(text, version_id, PENDING)
-            self._tag(record)
+            self._tag(tags)
             return self._promote(version_id, seen.id)
         except SinkError as error:
             if error.code != "version_exists":
@@ -210,46 +198,49 @@ class SecretsManagerSink:
             return False
 
     def _put_plainly(self, record: Record) -> None:
-        seen = self._version() if self._json_key else _NOTHING
-        if not seen.holds(record):
-            receipt = record.receipt
-            version_id = self._id(
-                seen.id, receipt.fingerprint, str(receipt.expires_at), str(self._layout)
-            )
-            self._put_first(record, self._payload(record, seen), version_id)
+        # Only a text that is shared with others has to be read before.
+        seen = self._version() if self._text.json_key else self._seen or _NOTHING
+        if self._text.json_key is None or not seen.holds(record):
+            receipt, layout = record.receipt, str(self._text.layout)
+            predecessor = seen.id if self._text.json_key else ""
+            parts = (predecessor, receipt.fingerprint, str(receipt.expires_at), layout)
+            text = self._text.put(record, seen.text.reveal())
+            tags = self._text.tags(record, seen.record)
+            self._put_first(text, tags, self._id(*parts))
+        self._seen = None
 
-    def _put_first(self, record: Record, text: str, version_id: str) -> None:
+    def _put_first(self, text: str, tags: Mapping[str, str], version_id: str) -> None:
         """Put a version that becomes the current one at once."""
         try:
             # Tags first: a value without them would look like somebody else's.
-            self._tag(record)
+            self._tag(tags)
             self._put(text, version_id, CURRENT)
         except SinkRejected as error:
             if error.code != "not_found" or not self._create:
                 raise
-            self._create_secret(record, text, version_id)
+            self._create_secret(text, tags, version_id)
 
     def _resume(self) -> None:
         """Promote a version that was put but not promoted, if its token is not an older one.
 
-        A version that was current once carries AWSPREVIOUS: it was replaced, not left behind.
+        Its id tells that it was made to replace the version that is current now. One that was
+        current itself carries AWSPREVIOUS: somebody has moved the label back on purpose.
         """
-        described = self._describe()
-        self._stuck = ""
-        for version_id, labels in described.get("VersionIdsToStages", {}).items():
-            if PENDING in labels and CURRENT not in labels:
-                self._stuck = version_id
-        if self._stuck and described["VersionIdsToStages"][self._stuck] == [PENDING]:
-            current = self._version()
-            if self._version(self._stuck).supersedes(current):
-                self._promote(self._stuck, current.id)
-                self._stuck = ""
+        labels = self._describe().get("VersionIdsToStages", {})
+        current = next((version for version in labels if CURRENT in labels[version]), "")
+        self._stuck = next((v for v in labels if PENDING in labels[v] and v != current), "")
+        if labels.get(self._stuck) != [PENDING] or self._stuck != self._id(current, ""):
+            return
+        stored, pending = self._version().record, self._version(self._stuck).record
+        if pending and (stored is None or _is_no_older(pending, stored)):
+            self._promote(self._stuck, current)
+            self._stuck = ""
 
     def _version(self, version_id: str = "") -> _Version:
         """Return a version by its id, or the current one."""
         which = {"VersionId": version_id} if version_id else {"VersionStage": CURRENT}
         try:
-            version_id, created, text = self._ask(
+            version_id, text = self._ask(
                 "GetSecretValue",
                 lambda aws: _picked(aws.get_secret_value(SecretId=self._secret_id, **which)),
             )
@@ -259,75 +250,19 @@ class SecretsManagerSink:
             # An empty secret gets the same answer as a missing one.
             self._describe()
             return _NOTHING
-        return _Version(version_id, Secret(text), created, self._record_in(text))
+        return _Version(version_id, Secret(text), self._record_in(text))
 
     def _record_in(self, text: str) -> Record | None:
-        value, receipt = self._parts(text)
-        record = parse(value, self._layout, receipt)
-        ours = record or not value or self._overwrite or is_ours(value) or is_ours(receipt)
-        if not ours:
+        tags = self._described_tags() if text and self._text.is_tagged else {}
+        record, foreign = self._text.find(text, tags)
+        if foreign and not self._overwrite:
             what = "it holds a value that freshtoken has not written"
             cure = "choose another secret or `json_key`, or set `overwrite = true`"
             self._refuse("foreign_secret", f"{what}; {cure}")
         return record
 
-    def _parts(self, text: str) -> tuple[str, str]:
-        """Take a secret's text apart into our value and its receipt."""
-        if self._json_key is not None:
-            members = self._members(text)
-            beside = members.get(self._json_key + MEMBER_SUFFIX)
-            return _as_text(members.get(self._json_key)), _as_text(beside)
-        return text, self._tag_receipt() if text and not self._layout.carries_receipt else ""
-
-    def _members(self, text: str) -> dict[str, Any]:
-        try:
-            members = json.loads(text or "{}")
-        except (ValueError, RecursionError):
-            members = None
-        if not isinstance(members, dict):
-            self._refuse("not_json", "it is no JSON object; `json_key` needs one")
-        return members
-
-    def _payload(self, record: Record, seen: _Version) -> str:
-        """Return the secret's new text; with `json_key` the other keys stay as they were seen."""
-        text = render(record, self._layout)
-        if self._json_key is not None:
-            members = self._members(seen.text.reveal())
-            if self._layout.carries_receipt:
-                members[self._json_key] = json.loads(text)
-            else:
-                receipt = json.loads(render_receipt(record, self._layout))
-                members |= {self._json_key: text, self._json_key + MEMBER_SUFFIX: receipt}
-            text = json.dumps(members, ensure_ascii=False)
-        content = text.encode(errors="replace")
-        if len(content) > MAX_BYTES:
-            what = f"the text is {len(content)} bytes long, a secret holds {MAX_BYTES}"
-            self._refuse("too_large", f"{what}; ask for a smaller scope, or use a file")
-        return content.decode()
-
-    def _tag_receipt(self) -> str:
-        """Return the receipt that `_receipt_tags` has put into the secret's tags."""
-        tags = {tag["Key"]: tag["Value"] for tag in self._describe().get("Tags", [])}
-        ours = {k.removeprefix(TAG): v for k, v in tags.items() if k.startswith(TAG)}
-        times = {
-            name: int(ours[name])
-            for name in ("obtained_at", "expires_at")
-            if ours.get(name, "").isdecimal()
-        }
-        return json.dumps(times | {"freshtoken": ours}) if ours else ""
-
-    def _receipt_tags(self, record: Record) -> "list[TagTypeDef]":
-        if self._layout.carries_receipt or self._json_key is not None:
-            return []
-        receipt = record.receipt
-        return _tag_list(
-            {
-                f"{TAG}fingerprint": receipt.fingerprint,
-                f"{TAG}request_key": receipt.request_key,
-                f"{TAG}obtained_at": str(receipt.requested_at),
-                f"{TAG}expires_at": str(receipt.expires_at),
-            }
-        )
+    def _described_tags(self) -> dict[str, str]:
+        return {tag["Key"]: tag["Value"] for tag in self._describe().get("Tags", [])}
 
     def _id(self, *parts: str) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, " ".join((self.label, *parts))))
@@ -355,13 +290,12 @@ class SecretsManagerSink:
             ),
         )
 
-    def _tag(self, record: Record) -> None:
-        tags = self._receipt_tags(record)
+    def _tag(self, tags: Mapping[str, str]) -> None:
         try:
             if tags:
                 self._ask(
                     "TagResource",
-                    lambda aws: aws.tag_resource(SecretId=self._secret_id, Tags=tags),
+                    lambda aws: aws.tag_resource(SecretId=self._secret_id, Tags=_tag_list(tags)),
                 )
         except SinkRejected as error:
             # A principal that may only put can't read receipts either.
@@ -387,8 +321,7 @@ class SecretsManagerSink:
             return False
         return True
 
-    def _create_secret(self, record: Record, text: str, version_id: str) -> None:
-        tags = _tag_list(self._tags) + self._receipt_tags(record)
+    def _create_secret(self, text: str, tags: Mapping[str, str], version_id: str) -> None:
         more: dict[str, Any] = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
         self._ask(
             "CreateSecret",
@@ -396,7 +329,7 @@ class SecretsManagerSink:
                 Name=self._secret_id,
                 SecretString=text,
                 ClientRequestToken=version_id,
-                Tags=tags,
+                Tags=_tag_list({**self._tags, **tags}),
                 **more,
             ),
         )
@@ -420,23 +353,16 @@ class SecretsManagerSink:
         raise kind(code, f"secret {self._secret_id}: {what}")
 
 
-def _is_newer(stored: Record, record: Record) -> bool:
+def _is_no_older(stored: Record, record: Record) -> bool:
     return stored.receipt.requested_at >= record.receipt.requested_at
 
 
-def _picked(answer: Mapping[str, Any]) -> tuple[str, float, str]:
-    """Take the id, the time of creation and the text out of a GetSecretValue answer."""
+def _picked(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """Take the id and the text out of a GetSecretValue answer."""
     text = answer.get("SecretString")
     if text is None:
         text = answer["SecretBinary"].decode(errors="replace")
-    return answer["VersionId"], answer["CreatedDate"].timestamp(), text
-
-
-def _as_text(member: object) -> str:
-    """Return a member of a JSON secret as text; empty placeholders are empty."""
-    if isinstance(member, str) or not member:
-        return member or ""
-    return json.dumps(member)
+    return answer["VersionId"], text
 
 
 def _tag_list(tags: Mapping[str, str]) -> "list[TagTypeDef]":

@@ -1,0 +1,62 @@
+"""Fixtures shared by several test files."""
+
+import urllib.request
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from aws import Faults
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """Start an AWS emulator on a free port of the loopback interface; the URL of its API."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415  # costs a second to import
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _client(moto_url: str) -> Iterator["SecretsManagerClient"]:
+    from aws import make_client  # noqa: PLC0415  # loads boto3
+
+    client = make_client(moto_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def aws(moto_url: str, _client: "SecretsManagerClient") -> "SecretsManagerClient":
+    """Give a client of an emulated AWS that holds nothing yet."""
+    request = urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")  # noqa: S310  # the loopback address above
+    with urllib.request.urlopen(request, timeout=5):  # noqa: S310  # the same
+        return _client
+
+
+@pytest.fixture
+def faults(aws: "SecretsManagerClient") -> Iterator["Faults"]:
+    """Watch the client's calls and play the faults that a test plans."""
+    from aws import faults_of  # noqa: PLC0415  # loads boto3
+
+    with faults_of(aws) as watching:
+        yield watching
+
+
+@pytest.fixture
+def aws_environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Give boto3's own chain fake credentials, and nothing of this machine's configuration."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake-key-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-key")
+    return monkeypatch

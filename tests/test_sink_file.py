@@ -1,0 +1,639 @@
+import contextlib
+import errno
+import grp
+import json
+import os
+import pwd
+import secrets
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fakes import START, record, token
+
+from job.errors import SinkError, SinkRejected, SinkUnavailable
+from job.sinks.file import MAX_BYTES, FileSink, sweep
+from job.tokens import OutputFormat, record_of
+
+ROOT = Path(__file__).parent.parent
+JSON = OutputFormat("json", "tiki")
+RAW = OutputFormat("raw", "tiki")
+LATER = START + 2000
+HOLDER = """
+import sys
+from job.sinks.file import FileSink
+from job.tokens import OutputFormat
+with FileSink(sys.argv[1], OutputFormat("json", "tiki")).claim():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+WRITER = """
+import sys
+sys.path.insert(0, "tests")
+from fakes import record
+from job.errors import SinkRejected
+from job.sinks.file import FileSink
+from job.tokens import OutputFormat
+try:
+    FileSink(sys.argv[1], OutputFormat("json", "tiki")).write(record())
+except SinkRejected as error:
+    print(error.code)
+"""
+
+only_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can do this")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Name a file in a folder of its own."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return folder / "tiki.json"
+
+
+@pytest.fixture
+def mount() -> Iterator[Callable[..., None]]:
+    """Mount file systems, as far as that is allowed here, until the end of the test."""
+    with contextlib.ExitStack() as unmounting:
+
+        def mount(*arguments: str) -> None:
+            command = ["/bin/mount", *arguments]
+            done = subprocess.run(command, capture_output=True, check=False)
+            if done.returncode:
+                pytest.skip("mounting is not permitted here")
+            if "remount" not in "".join(arguments):
+                unmounting.callback(subprocess.run, ["/bin/umount", arguments[-1]], check=True)
+
+        yield mount
+
+
+def mode_of(path: Path) -> int:
+    """Return the permission bits."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return what a folder holds."""
+    return {entry.name for entry in folder.iterdir()}
+
+
+def rejection_of(act: Callable[[], object]) -> SinkRejected:
+    """Return the refusal that an action ends in."""
+    with pytest.raises(SinkRejected) as caught:
+        act()
+    return caught.value
+
+
+@contextlib.contextmanager
+def umask(bits: int) -> Iterator[None]:
+    """Set the umask for a while."""
+    before = os.umask(bits)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("bits", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o000])
+def test_the_mode_is_what_was_asked_for(path: Path, bits: int, mode: int) -> None:
+    """The value and its sidecar get the mode whatever the umask; the lock file stays private."""
+    with umask(bits):
+        FileSink(str(path), RAW, mode=mode).write(record())
+
+    sidecar = path.with_name("tiki.json.freshtoken.json")
+    assert (mode_of(path), mode_of(sidecar)) == (mode, mode)
+    assert mode_of(path.with_name(".tiki.json.lock")) == 0o600 & ~bits
+
+
+def test_nobody_else_may_read_by_default(path: Path) -> None:
+    """A token is private unless the operator says otherwise, also where a public file was."""
+    path.touch(mode=0o644)
+    FileSink(str(path), JSON).write(record())
+
+    assert mode_of(path) == 0o600
+
+
+def test_the_owner_is_named_or_numbered(path: Path) -> None:
+    """Names and numbers mean the same."""
+    user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    FileSink(str(path), JSON, owner=user, group=group).write(record())
+    FileSink(str(path), JSON, owner=str(os.getuid()), group=str(os.getgid())).write(
+        record("tok-2", LATER)
+    )
+
+    assert (path.stat().st_uid, path.stat().st_gid) == (os.getuid(), os.getgid())
+
+
+@only_root
+def test_the_file_is_given_away(path: Path) -> None:
+    """Root writes for another user and group, with the mode they need."""
+    FileSink(str(path), RAW, mode=0o640, owner="1234", group="4321").write(record())
+
+    sidecar = path.with_name("tiki.json.freshtoken.json")
+    for file in (path, sidecar):
+        status = file.stat()
+        assert (status.st_uid, status.st_gid, mode_of(file)) == (1234, 4321, 0o640)
+
+
+@pytest.mark.parametrize("name", ["no-such-name", "4294967295", ""])
+@pytest.mark.parametrize("setting", ["owner", "group"])
+def test_an_unknown_owner_is_refused(path: Path, setting: str, name: str) -> None:
+    """A name that means nobody stops the write before anything is written."""
+    sink = FileSink(str(path), JSON, **{setting: name})  # type: ignore[arg-type]
+    refused = rejection_of(lambda: sink.write(record()))
+
+    assert refused.code == "unknown_owner"
+    assert repr(name) in refused.message
+    assert names_in(path.parent) == {".tiki.json.lock"}
+
+
+def test_a_relative_path_is_in_the_working_folder(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path without a folder works like any other."""
+    monkeypatch.chdir(path.parent)
+    sink = FileSink("tiki.json", JSON)
+    sink.write(record())
+
+    assert (path.exists(), sink.read(), sink.label) == (True, record(), "file:tiki.json")
+
+
+def test_nothing_but_the_token_stays(path: Path) -> None:
+    """A write leaves the value, its sidecar and the lock file, and no open file."""
+    before = os.listdir("/proc/self/fd")
+    sink = FileSink(str(path), RAW)
+    with sink.claim():
+        sink.read()
+        sink.write(record())
+
+    expected = {"tiki.json", "tiki.json.freshtoken.json", ".tiki.json.lock"}
+    assert names_in(path.parent) == expected
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_sink_is_small(path: Path) -> None:
+    """A hundred thousand of them fit in one process."""
+    sink = FileSink(str(path), JSON)
+
+    assert not hasattr(sink, "__dict__")
+    assert sys.getsizeof(sink) < 160
+
+
+def test_only_the_standard_library_is_loaded() -> None:
+    """A run that only looks at a file pays for no third-party package."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import job.sinks.file
+roots = {{name.partition(".")[0] for name in sys.modules}} - sys.stdlib_module_names
+print(*sorted(roots - {{"__main__"}}))
+"""
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"job\n"
+
+
+# What else may be at the path
+
+
+def test_an_empty_file_is_nothing(path: Path) -> None:
+    """A file made by touch is no token, and nobody's."""
+    path.touch()
+    sink = FileSink(str(path), JSON)
+    assert sink.read() is None
+
+    sink.write(record())
+    assert sink.read() == record()
+
+
+@pytest.mark.parametrize("layout", [JSON, RAW])
+@pytest.mark.parametrize(
+    "content",
+    [b"precious", b"{}", b'{"freshtoken": 1}', b"\xff\x00", b"[" * 10_000, b"x" * (MAX_BYTES + 9)],
+)
+def test_a_foreign_file_is_refused(path: Path, layout: OutputFormat, content: bytes) -> None:
+    """What freshtoken has not written is neither read nor replaced, whatever it is."""
+    path.write_bytes(content)
+    sink = FileSink(str(path), layout)
+    for act in (sink.read, lambda: sink.write(record())):
+        refused = rejection_of(act)
+        assert (refused.code, refused.exit_code) == ("foreign_file", 74)
+    assert path.read_bytes() == content
+    assert names_in(path.parent) == {"tiki.json", ".tiki.json.lock"}
+
+
+def test_a_foreign_sidecar_does_not_vouch(path: Path) -> None:
+    """A file of that name which freshtoken has not written says nothing about the value."""
+    path.write_text("precious")
+    path.with_name("tiki.json.freshtoken.json").write_text("{}")
+
+    assert rejection_of(FileSink(str(path), RAW).read).code == "foreign_file"
+
+
+@pytest.mark.parametrize(("before", "after"), [(JSON, RAW), (RAW, JSON)])
+def test_the_format_may_be_changed(path: Path, before: OutputFormat, after: OutputFormat) -> None:
+    """A file in another format of ours is not foreign: it is replaced."""
+    FileSink(str(path), before).write(record())
+    sink = FileSink(str(path), after)
+    assert sink.read() is None
+
+    sink.write(record("tok-2", LATER))
+    assert sink.read() == record("tok-2", LATER)
+
+
+def test_a_document_that_was_edited_is_none(path: Path) -> None:
+    """A document of ours whose token is not the one it names is no record, and not foreign."""
+    sink = FileSink(str(path), JSON)
+    sink.write(record())
+    document = json.loads(path.read_text()) | {"access_token": "edited"}
+    path.write_text(json.dumps(document))
+    assert sink.read() is None
+
+    sink.write(record("tok-2", LATER))
+    assert sink.read() == record("tok-2", LATER)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_crash_between_the_sidecar_and_the_value_heals(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    """The sidecar of a token that never came still knows the token before; both are replaced."""
+    sink, real = FileSink(str(path), RAW), os.rename
+    if not first:
+        sink.write(record())
+
+    def rename(source: str, target: str, **more: int) -> None:
+        if target == "tiki.json":
+            raise KeyboardInterrupt
+        real(source, target, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            sink.write(record("tok-2", LATER))
+    sink = FileSink(str(path), RAW)
+    assert sink.read() == (None if first else record())
+
+    sink.write(record("tok-3", LATER))
+    assert sink.read() == record("tok-3", LATER)
+
+
+def test_a_value_of_an_unknown_token_is_none(path: Path) -> None:
+    """A value that its sidecar does not know is no record, and not foreign: it is replaced."""
+    sink = FileSink(str(path), RAW)
+    sink.write(record())
+    path.write_text("tok-9")
+    assert sink.read() is None
+
+    sink.write(record("tok-2", LATER))
+    assert sink.read() == record("tok-2", LATER)
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_symlink_is_refused(path: Path, *, dangling: bool) -> None:
+    """A link is not followed: it stays, and so does what it points to."""
+    real = path.with_name("real.json")
+    if not dangling:
+        real.write_text("precious")
+    path.symlink_to(real)
+    sink = FileSink(str(path), JSON, overwrite=True)
+    for act in (sink.read, lambda: sink.write(record())):
+        assert rejection_of(act).code == "symlink"
+    assert (path.is_symlink(), real.exists()) == (True, not dangling)
+
+
+def test_a_symlink_in_place_of_the_lock_is_refused(path: Path) -> None:
+    """Nobody can make us create or lock another file."""
+    path.with_name(".tiki.json.lock").symlink_to(path.with_name("elsewhere"))
+
+    refused = rejection_of(lambda: FileSink(str(path), JSON).write(record()))
+    assert (refused.code, ".tiki.json.lock" in refused.message) == ("symlink", True)
+    assert not path.with_name("elsewhere").exists()
+
+
+def test_a_linked_folder_is_followed(path: Path) -> None:
+    """Folders may be links, as /run often is."""
+    link = path.parent.with_name("link")
+    link.symlink_to(path.parent)
+    FileSink(str(link / "tiki.json"), JSON).write(record())
+
+    assert path.exists()
+
+
+def test_a_directory_is_refused(path: Path) -> None:
+    """A folder is no file."""
+    path.mkdir()
+    sink = FileSink(str(path), JSON, overwrite=True)
+    for act in (sink.read, lambda: sink.write(record())):
+        assert rejection_of(act).code == "is_directory"
+
+
+def test_a_named_pipe_is_refused(path: Path) -> None:
+    """What is no regular file is refused at once; a pipe without a writer hangs nobody."""
+    os.mkfifo(path)
+
+    assert rejection_of(FileSink(str(path), JSON).read).code == "not_a_file"
+
+
+@pytest.mark.parametrize("parent", ["missing folder", "file"])
+def test_a_missing_folder_is_named_with_its_cure(path: Path, parent: str) -> None:
+    """No folder is made unasked; the message holds the command that makes it."""
+    path.with_name("file").touch()
+    folder = path.with_name(parent)
+    sink = FileSink(str(folder / "tiki.json"), JSON)
+    for act in (sink.read, lambda: sink.write(record()), lambda: sink.claim().__enter__()):
+        refused = rejection_of(act)
+        assert refused.code == "no_directory"
+        quoted = f"'{folder}'" if " " in parent else str(folder)
+        assert refused.message.endswith(f"install -d -m 0700 {quoted}")
+
+
+def test_a_long_name_is_refused(path: Path) -> None:
+    """A name that leaves no room for the temporary file is said to be too long."""
+    sink = FileSink(str(path.with_name("n" * 250)), JSON)
+
+    assert rejection_of(lambda: sink.write(record())).code == "name_too_long"
+
+
+# Faults
+
+
+def test_a_lack_of_permission_is_told_apart(path: Path) -> None:
+    """A folder that is not ours ends in exit code 77, and nothing changes."""
+    sink = FileSink(str(path), JSON)
+    sink.write(record())
+    path.parent.chmod(0o500)
+    uid = os.geteuid()
+    os.seteuid(uid or 65534)
+    try:
+        refused = rejection_of(lambda: sink.write(record("tok-2", LATER)))
+    finally:
+        os.seteuid(uid)
+        path.parent.chmod(0o700)
+
+    assert (refused.code, refused.exit_code) == ("permission_denied", 77)
+    assert FileSink(str(path), JSON).read() == record()
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EACCES, (SinkRejected, "permission_denied", 77)),
+        (errno.EPERM, (SinkRejected, "permission_denied", 77)),
+        (errno.EROFS, (SinkRejected, "read_only", 74)),
+        (errno.EBUSY, (SinkRejected, "mount_point", 74)),
+        (errno.ENOSPC, (SinkUnavailable, "disk_full", 74)),
+        (errno.EDQUOT, (SinkUnavailable, "disk_full", 74)),
+        (errno.EIO, (SinkUnavailable, "io_error", 74)),
+        (errno.EXDEV, (SinkUnavailable, "io_error", 74)),
+        (None, (SinkUnavailable, "io_error", 74)),
+    ],
+)
+@pytest.mark.parametrize("call", ["fsync", "rename", "fchmod"])
+def test_every_os_error_has_a_meaning(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    number: int | None,
+    expected: tuple[type[SinkError], str, int],
+) -> None:
+    """Whichever step fails, the error says who has to act, and all is as it was before."""
+    sink = FileSink(str(path), RAW)
+    sink.write(record())
+    before = names_in(path.parent)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(*([number, os.strerror(number)] if number else []))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(SinkError) as caught:
+            sink.write(record("tok-2", LATER))
+
+    error = caught.value
+    assert (type(error), error.code, error.exit_code) == expected
+    assert str(path) in error.message
+    assert (names_in(path.parent), sink.read()) == (before, record())
+
+
+def test_a_folder_that_cant_be_synced_is_no_fault(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems refuse to sync a folder (EINVAL): the token is there all the same."""
+    real = os.fsync
+
+    def fsync(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    sink = FileSink(str(path), JSON)
+    sink.write(record())
+
+    assert sink.read() == record()
+
+
+def test_an_unsynced_folder_is_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write is done when it is durable: any other failure to sync the folder is reported."""
+    real = os.fsync
+
+    def fsync(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(SinkUnavailable) as caught:
+        FileSink(str(path), JSON).write(record())
+    assert caught.value.code == "io_error"
+
+
+@only_root
+def test_a_full_disk_keeps_the_old_token(path: Path, mount: Callable[..., None]) -> None:
+    """No space: the old token is whole, the temporary file is gone, and it heals by itself."""
+    mount("-t", "tmpfs", "-o", "size=16k", "tmpfs", str(path.parent))
+    sink = FileSink(str(path), JSON)
+    sink.write(record())
+    large = record(secrets.token_hex(16_000), LATER)
+
+    with pytest.raises(SinkUnavailable) as caught:
+        sink.write(large)
+    assert caught.value.code == "disk_full"
+    assert (sink.read(), names_in(path.parent)) == (record(), {"tiki.json", ".tiki.json.lock"})
+    sink.write(record("tok-2", LATER))
+
+
+@only_root
+def test_a_read_only_file_system_is_named(path: Path, mount: Callable[..., None]) -> None:
+    """A write to a read-only mount is refused; what is there can still be read."""
+    FileSink(str(path), JSON).write(record())
+    mount("--bind", str(path.parent), str(path.parent))
+    mount("-o", "remount,ro,bind", str(path.parent))
+    sink = FileSink(str(path), JSON)
+
+    assert rejection_of(lambda: sink.write(record("tok-2", LATER))).code == "read_only"
+    assert sink.read() == record()
+
+
+@only_root
+def test_a_mounted_file_is_refused_before_a_token_is_minted(
+    path: Path, mount: Callable[..., None]
+) -> None:
+    """A single-file bind mount can't be replaced: the claim says so, with the cure."""
+    odd = path.with_name("a b\\c.json")
+    FileSink(str(odd), JSON).write(record())
+    mount("--bind", str(odd), str(odd))
+    sink = FileSink(str(odd), JSON)
+
+    refused = rejection_of(lambda: sink.claim().__enter__())
+    assert refused.code == "mount_point"
+    assert "mount the directory instead" in refused.message
+    assert sink.read() == record()
+
+
+@only_root
+def test_a_mounted_file_is_refused_where_mounts_cant_be_listed(path: Path) -> None:
+    """Without /proc the rename itself tells (EBUSY), and no temporary file stays."""
+    path.touch()
+    script = 'mount -t tmpfs tmpfs /proc && mount --bind "$1" "$1" && exec "$0" -c "$2" "$1"'
+    command = ["/usr/bin/unshare", "-m", "/bin/sh", "-c", script]
+    done = subprocess.run(
+        [*command, sys.executable, str(path), WRITER],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        text=True,
+    )
+    if done.returncode:
+        pytest.skip("mounting is not permitted here")
+
+    assert done.stdout == "mount_point\n"
+    assert names_in(path.parent) == {"tiki.json", ".tiki.json.lock"}
+
+
+# The lock
+
+
+def test_a_rival_process_is_waited_for(path: Path) -> None:
+    """While another process holds the claim we look again and again, then say who to look for."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        naps: list[float] = []
+        sink = FileSink(str(path), JSON, lock_timeout_s=0.2, sleep=naps.append)
+
+        with pytest.raises(SinkUnavailable) as caught:
+            sink.write(record())
+        assert (caught.value.code, naps) == ("locked", [0.05] * 5)
+        assert str(path.with_name(".tiki.json.lock")) in caught.value.message
+        assert sink.read() is None
+
+        holder.kill()
+        holder.wait(timeout=10)
+        # A dead holder blocks nobody.
+        sink.write(record())
+    assert sink.read() == record()
+
+
+def test_a_claim_begins_when_the_rival_lets_go(path: Path) -> None:
+    """Two sinks of one process exclude each other as well; the second goes on after the first."""
+    first, second = FileSink(str(path), JSON), contextlib.ExitStack()
+    second.enter_context(FileSink(str(path), JSON).claim())
+    sink = FileSink(str(path), JSON, sleep=lambda _: second.close())
+
+    with sink.claim():
+        with pytest.raises(SinkUnavailable):
+            FileSink(str(path), JSON, lock_timeout_s=0).write(record("tok-9"))
+        sink.write(record())
+    first.write(record("tok-2", LATER))
+    assert first.read() == record("tok-2", LATER)
+
+
+def test_an_interrupted_wait_leaves_no_file_open(path: Path) -> None:
+    """A signal that ends the wait for a rival lets go of the lock file."""
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with FileSink(str(path), JSON).claim():
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(KeyboardInterrupt):
+            FileSink(str(path), JSON, sleep=interrupt).write(record())
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+# What crashes leave
+
+
+def test_sweep_removes_what_dead_writers_left(path: Path, tmp_path: Path) -> None:
+    """Temporary files of these targets go; all others stay, a living writer's first of all."""
+    ours = [
+        f".tiki.json.{'0' * 16}.tmp",
+        f".tiki.json.freshtoken.json.{'a' * 16}.tmp",
+        f".odd .0123456789abcdef.tmp.{'f' * 16}.tmp",
+    ]
+    others = [
+        f".other.json.{'0' * 16}.tmp",
+        f".tiki.json.{'0' * 15}.tmp",
+        f".tiki.json.{'G' * 16}.tmp",
+        "tiki.json.tmp",
+        f".busy.{'0' * 16}.tmp",
+        f".blocked.{'0' * 16}.tmp",
+    ]
+    for name in ours + others:
+        path.with_name(name).touch()
+    path.with_name(".blocked.lock").mkdir()
+    targets = ["tiki.json", "odd .0123456789abcdef.tmp", "busy", "blocked"]
+    paths = [str(path.with_name(name)) for name in targets]
+
+    with FileSink(str(path.with_name("busy")), JSON).claim():
+        assert sweep([*paths, str(tmp_path / "missing" / "tiki.json")]) == 3
+        assert sweep(paths) == 0
+    left = {name for name in names_in(path.parent) if name.endswith(".tmp")}
+    assert left == set(others)
+    assert sweep([str(path.with_name("busy"))]) == 1
+
+
+def test_sweep_looks_into_the_working_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path without a folder is swept like any other."""
+    monkeypatch.chdir(path.parent)
+    path.with_name(f".tiki.json.{'0' * 16}.tmp").touch()
+
+    assert sweep(iter(["tiki.json"])) == 1
+
+
+@pytest.mark.parametrize("layout", [JSON, RAW])
+def test_a_busy_reader_sees_no_torn_token(path: Path, layout: OutputFormat) -> None:
+    """Thousands of reads beside a writer that never rests: each finds one whole record."""
+    writer, reader = FileSink(str(path), layout), FileSink(str(path), layout)
+    written = [record_of(token(secrets.token_hex(n), START + n), "key") for n in range(1, 800, 40)]
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for each in written:
+                writer.read()
+                writer.write(each)
+
+    writer.write(written[0])
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        seen = [reader.read() for _ in range(5000)]
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+
+    assert [each for each in seen if each not in written] == []
+    assert len({each.receipt.fingerprint for each in seen if each}) > 1
