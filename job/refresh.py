@@ -67,11 +67,12 @@ class Refresher:
     def step(self, *, force: bool = False) -> tuple[Event, ...]:
         """Do what is due now and return the events; `force` makes an exchange due."""
         self._outcome = []
-        action = Action.EXCHANGE if force else state.next_action(self._state, self._now())
-        if action is Action.WAIT and self._state.rejected and self._source.changed():
-            action = Action.EXCHANGE
-            self._state = state.retry_now(self._state, self._now())
-        if action is Action.EXCHANGE:
+        if force:
+            self._state = state.forced(self._state)
+        elif self._is_mended():
+            self._state = state.retry_now(self._state)
+        action = state.next_action(self._state, self._now())
+        if force or action is Action.EXCHANGE:
             self._renew(force=force)
         elif action is Action.DELIVER:
             self._deliver()
@@ -92,8 +93,11 @@ class Refresher:
 
     def is_current(self) -> bool:
         """Tell whether every sink holds the token in hand, and nothing is due."""
+        now = self._now()
         held = all(delivery.held for delivery in self._state.deliveries)
-        return held and state.next_action(self._state, self._now()) is Action.WAIT
+        idle = state.next_action(self._state, now) is Action.WAIT
+        due = now.seen_from(self._state.anchor) >= self._state.due_at
+        return held and idle and not due and state.is_valid(self._state, now)
 
     def live_secrets(self) -> tuple[Secret, ...]:
         """Return the token in hand, so that observers can mask it."""
@@ -106,8 +110,8 @@ class Refresher:
             self._look(self._askable())
         if force or self._is_due():
             with ExitStack() as claims:
-                self._look(self._claim(claims, self._askable()))
-                if force or self._is_due():
+                readable = self._look(self._claim(claims, self._askable()))
+                if readable and (force or self._is_due()):
                     self._exchange()
                 self._deliver()
         else:
@@ -116,10 +120,12 @@ class Refresher:
     def _is_due(self) -> bool:
         return state.next_action(self._state, self._now()) is Action.EXCHANGE
 
+    def _is_mended(self) -> bool:
+        """Tell whether the cause of a rejection seems to be gone before its wait is over."""
+        return self._state.rejected and not self._is_due() and self._source.changed()
+
     def _askable(self) -> list[int]:
-        """Return the sinks, by position, that are not waiting for a retry."""
-        t = self._now().seen_from(self._state.anchor)
-        return [p for p, d in enumerate(self._state.deliveries) if d.held or d.retry_at <= t]
+        return [*state.askable(self._state, self._now())]
 
     def _claim(self, claims: ExitStack, positions: list[int]) -> list[int]:
         """Claim these sinks, in one order for all processes, and return those that were won."""
@@ -132,8 +138,11 @@ class Refresher:
                 self._not_delivered(position, error)
         return won
 
-    def _look(self, positions: list[int]) -> None:
-        """Read these sinks, and adopt the newest token found if it is good."""
+    def _look(self, positions: list[int]) -> bool:
+        """Read these sinks and adopt the newest token found if it is good; False if none is read.
+
+        Then nothing may be minted: the token could be stored nowhere, or be there already.
+        """
         readings: dict[int, Record | None] = {}
         for position in positions:
             try:
@@ -141,14 +150,15 @@ class Refresher:
             except SinkError as error:
                 self._not_delivered(position, error)
         if not readings:
-            self._state = state.blocked(self._state)
-            return
+            self._state = state.blocked(self._state, self._now())
+            return False
         before, now = self._state.record, self._now()
         self._state = state.stored(self._state, readings, self._request_key, now, self._plan)
         record = self._state.record
         if record and record is not before and not self._is_due():
             holder = next(p for p, r in readings.items() if r and r.receipt == record.receipt)
             self._adopted(record, holder)
+        return True
 
     def _exchange(self) -> None:
         """Ask for a new token once."""
@@ -161,34 +171,52 @@ class Refresher:
             return
         record, now = record_of(token, self._request_key), self._now()
         if state.unchanged(self._state, record, now):
-            self._state = state.not_changed(self._state, record, now, self._plan)
-            self._unchanged(record)
+            self._state = state.not_changed(self._state, now, self._plan)
+            self._unchanged()
             return
         attempts = self._state.failures + 1
         self._state = state.exchanged(self._state, record, now, self._plan)
         self._refreshed(record, now.boot - before.boot, attempts)
 
     def _deliver(self) -> None:
-        """Write the token in hand to every sink that lacks it and may be tried."""
-        while (position := next(state.pending(self._state, self._now()), None)) is not None:
-            before = self._now()
-            try:
-                self._sinks[position].write(state.in_hand(self._state))
-            except Superseded as lost:
-                self._yield_to(position, lost.winner)
-            except SinkError as error:
-                self._not_delivered(position, error)
-            else:
-                self._delivered(position, self._now().boot - before.boot)
+        """Write the token in hand to every sink that lacks it and may be tried.
 
-    def _yield_to(self, position: int, winner: Record) -> None:
-        """Take over the newer token that another writer stored, if it answers our request."""
+        What fails has its next try in a later step, and a rival's newer token may go to each sink
+        once: so a step ends, however slow or contended the sinks are.
+        """
+        now = self._now()
+        for _ in range(2 * len(self._sinks)):
+            position = next(state.pending(self._state, now), None)
+            if position is None:
+                return
+            self._write(position)
+
+    def _write(self, position: int) -> None:
+        before = self._now()
+        try:
+            self._sinks[position].write(state.in_hand(self._state))
+        except Superseded as lost:
+            self._yield_to(position, lost)
+        except SinkError as error:
+            self._not_delivered(position, error)
+        else:
+            self._delivered(position, self._now().boot - before.boot)
+
+    def _yield_to(self, position: int, lost: Superseded) -> None:
+        """Take over the newer token that another writer stored, if it is one for us.
+
+        One from the future, by a clock that is ahead, is none: our own is written again later.
+        """
+        winner, now = lost.winner, self._now()
         if winner.receipt.request_key != self._request_key:
             self._not_delivered(position, _rival(self._sinks[position].label))
             return
-        readings, now = {position: winner}, self._now()
+        readings = {position: winner}
         self._state = state.stored(self._state, readings, self._request_key, now, self._plan)
-        self._adopted(winner, position)
+        if self._state.deliveries[position].held:
+            self._adopted(winner, position)
+        else:
+            self._not_delivered(position, lost)
 
     # What happened, told
 
@@ -212,12 +240,13 @@ class Refresher:
         )
         self._promise(record.token)
 
-    def _unchanged(self, record: Record) -> None:
-        held = self._state.record or record
-        self._outcome.append(TokenUnchanged(self.name, *self._dates(held)))
+    def _unchanged(self) -> None:
+        record = state.in_hand(self._state)
+        self._outcome.append(TokenUnchanged(self.name, *self._dates(record)))
 
     def _dates(self, record: Record) -> tuple[str, int, int]:
-        return record.receipt.fingerprint, record.token.expires_at, int(self._state.due_at)
+        exchange_at = state.exchange_at(self._state, self._now())
+        return record.receipt.fingerprint, record.token.expires_at, int(exchange_at)
 
     def _delivered(self, position: int, took_s: float) -> None:
         record = state.in_hand(self._state)
@@ -226,8 +255,10 @@ class Refresher:
         self._outcome.append(TokenDelivered(self.name, label, fingerprint, round(1000 * took_s)))
 
     def _not_delivered(self, position: int, error: SinkError) -> None:
-        self._state = state.not_delivered(self._state, position, error, self._now(), self._plan)
+        now = self._now()
+        self._state = state.not_delivered(self._state, position, error, now, self._plan)
         delivery = self._state.deliveries[position]
+        retry_at = state.over_at(self._state, delivery.retry_at, now)
         self._outcome.append(
             TokenDeliveryFailed(
                 self.name,
@@ -235,7 +266,7 @@ class Refresher:
                 error.code,
                 error.message,
                 delivery.failures,
-                int(delivery.retry_at),
+                int(retry_at),
                 error.retryable,
                 error.exit_code,
             )
@@ -250,7 +281,7 @@ class Refresher:
                 error.message,
                 error.http_status,
                 self._state.failures,
-                int(self._state.due_at),
+                int(state.exchange_at(self._state, self._now())),
                 record.token.expires_at if record else None,
                 error.retryable,
                 error.exit_code,

@@ -4,6 +4,7 @@ Times are epoch seconds, lengths are seconds. A `jitter` or `draw` is a number f
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,8 @@ RETRY_AFTER_CAP_S = 3600.0
 LAST_CHANCE_S = 15.0
 """However long the server asks us to wait, one attempt is left this long before expiry."""
 AFTER_EXPIRY_S = 1.0
+LEAST_GAP_S = 1.0
+"""Never two exchanges within a second, whatever the server and the operator wish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def due_at(token: Token, policy: Policy, jitter: float) -> float:
 
     1. `refresh_at` of the life, up to `jitter` of the life earlier (`revokes_previous`: as late
        as rule 2 allows, for the new token kills the old one).
-    2. Not later than `min_validity` and `retry_budget` before expiry.
+    2. Not later than `min_validity` and `retry_budget` before expiry, nor than the last chance.
     3. Never before half of the life, so that margins longer than the life can't become a storm.
     4. Not before the `fresh_window`, in which alone the server gives a new token.
     5. The server's `refresh_in` and the operator's `max_age` move it earlier,
@@ -78,7 +81,7 @@ def due_at(token: Token, policy: Policy, jitter: float) -> float:
     life = token.life
     if policy.reissue == "same_until_expiry":
         return token.expires_at + AFTER_EXPIRY_S
-    due = token.expires_at - policy.min_validity - policy.retry_budget
+    due = token.expires_at - max(policy.min_validity + policy.retry_budget, LAST_CHANCE_S)
     if policy.reissue == "independent":
         target = policy.refresh_at - policy.jitter * jitter
         due = min(due, token.requested_at + target * life)
@@ -100,12 +103,13 @@ def broken_promise(token: Token, policy: Policy) -> str | None:
     if left <= 0:
         return (
             f"this provider gives a new token only after the old one has expired: readers are "
-            f"without a valid token for about {-left:.0f} s and one exchange"
+            f"without a valid token for about {abs(left):.0f} s and one exchange"
         )
+    whole = math.floor(left)
     return (
-        f"a token that lives {token.life} s is refreshed after {due - token.requested_at:.0f} s, "
-        f"when {left:.0f} s are left; min_validity asks for {policy.min_validity:.0f} s. Set "
-        f"min_validity to {left:.0f}s or less, or have the provider give longer tokens"
+        f"a token that lives {token.life} s is refreshed after {token.life - whole} s, when "
+        f"{whole} s are left; min_validity asks for {policy.min_validity:.0f} s. Set "
+        f"min_validity to {whole}s or less, or have the provider give longer tokens"
     )
 
 

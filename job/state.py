@@ -1,6 +1,8 @@
 """What is known of one token, what to do now, and how what happens changes it. Pure.
 
-Times are epoch seconds as `Moment.seen_from(state.anchor)` gives them; lengths are seconds.
+Times are epoch seconds as `Moment.seen_from(state.anchor)` gives them, except those of a
+`retry_at`: a wait after a failure runs on the boot clock alone, in seconds since boot, so that no
+step of the wall clock makes it longer. Lengths are seconds.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +17,7 @@ from job.schedule import (
     BACKOFF_CAP_S,
     BACKOFF_FIRST_S,
     LAST_CHANCE_S,
+    LEAST_GAP_S,
     REJECTED_S,
     RETRY_AFTER_CAP_S,
     SINK_REJECTED_S,
@@ -30,6 +33,8 @@ SECRET_LOOK_S = 5.0
 """How often a rejected client's secret is looked at for a change."""
 CLOCK_TOLERANCE_S = 60.0
 """How far in the future a token may have been requested by another host's clock."""
+ROUNDING_S = 60.0
+"""A life that is given again and has grown by less (or by half of it) has been rounded."""
 
 
 class Action(Enum):
@@ -53,6 +58,7 @@ class Delivery:
     """What one sink holds: the expiry and the risk moment of its token, if it has one.
 
     `held` tells whether that is the token in hand. `failures` counts since the last success.
+    `retry_at` is by the boot clock.
     """
 
     held: bool = False
@@ -66,14 +72,16 @@ class Delivery:
 class State:
     """All that is known of one token.
 
-    `anchor` is the moment against which later moments are seen. `due_at` is when the next
-    exchange may be made. `rejected` means the slow lane. `alarm` is what people have been told.
+    `anchor` is the moment against which later moments are seen. `due_at` is when the token in
+    hand is to be replaced, `retry_at` (by the boot clock) until when no exchange may be made.
+    `rejected` means the slow lane. `alarm` is what people have been told.
     """
 
     anchor: Moment
     due_at: float
     deliveries: tuple[Delivery, ...]
     record: Record | None = None
+    retry_at: float = 0.0
     failures: int = 0
     rejected: bool = False
     alarm: Alarm = Alarm.NONE
@@ -92,27 +100,46 @@ def next_action(state: State, now: Moment) -> Action:
     """Return what to do now.
 
     1. Due: EXCHANGE. 2. A valid token that a sink lacks, and whose retry has come: DELIVER.
-    3. A token from the future: the clock was stepped back, and its readers misjudge its expiry:
-    EXCHANGE. 4. Else WAIT.
+    3. Else WAIT.
     """
-    t = now.seen_from(state.anchor)
-    if t >= state.due_at:
+    if now.seen_from(state.anchor) >= exchange_at(state, now):
         return Action.EXCHANGE
-    if any(True for _ in pending(state, now)):
-        return Action.DELIVER
-    if state.record and not state.failures and from_the_future(state.record, now):
-        return Action.EXCHANGE
-    return Action.WAIT
+    return Action.DELIVER if any(True for _ in pending(state, now)) else Action.WAIT
+
+
+def exchange_at(state: State, now: Moment) -> float:
+    """Return when the next exchange may be made.
+
+    1. When the token in hand is due. 2. A token from the future is due now: the clock was stepped
+    back, and its readers misjudge its expiry. 3. But not before the wait after a failure is over.
+    """
+    misjudged = state.record is not None and from_the_future(state.record, now)
+    due_at = now.seen_from(state.anchor) if misjudged else state.due_at
+    return max(due_at, over_at(state, state.retry_at, now))
+
+
+def over_at(state: State, retry_at: float, now: Moment) -> float:
+    """Return when a wait is over; now if it is already."""
+    return now.seen_from(state.anchor) + max(retry_at - now.boot, 0.0)
+
+
+def askable(state: State, now: Moment) -> Iterator[int]:
+    """Yield the sinks, by position, that are not waiting for a retry."""
+    for position, delivery in enumerate(state.deliveries):
+        if now.boot >= delivery.retry_at:
+            yield position
 
 
 def pending(state: State, now: Moment) -> Iterator[int]:
     """Yield the sinks, by position, that lack the valid token in hand and may be tried now."""
-    t = now.seen_from(state.anchor)
-    if state.record is None or t >= state.record.token.expires_at:
-        return
-    for position, delivery in enumerate(state.deliveries):
-        if not delivery.held and t >= delivery.retry_at:
-            yield position
+    if is_valid(state, now):
+        yield from (p for p in askable(state, now) if not state.deliveries[p].held)
+
+
+def is_valid(state: State, now: Moment) -> bool:
+    """Tell whether there is a token in hand that has not expired."""
+    record = state.record
+    return record is not None and now.seen_from(state.anchor) < record.token.expires_at
 
 
 def from_the_future(record: Record, now: Moment) -> bool:
@@ -122,11 +149,11 @@ def from_the_future(record: Record, now: Moment) -> bool:
 
 def wake_at(state: State, now: Moment) -> float:
     """Return when `next_action` or `alarm_of` can first answer otherwise; finite, maybe past."""
-    moments = [state.due_at]
+    moments = [exchange_at(state, now)]
     if state.rejected:
         moments.append(now.seen_from(state.anchor) + SECRET_LOOK_S)
-    if state.record:
-        moments += [d.retry_at for d in state.deliveries if not d.held]
+    if is_valid(state, now):
+        moments += [over_at(state, d.retry_at, now) for d in state.deliveries if not d.held]
     expires_at, risk = readers_until(state)
     if state.alarm is Alarm.NONE and risk is not None:
         moments.append(risk)
@@ -168,13 +195,15 @@ def unchanged(state: State, record: Record, now: Moment) -> bool:
     """Tell whether the server returned the very token in hand, with nothing that readers need.
 
     The same token with a longer life is news once the stored expiry has come near, and so is one
-    whose stored times come from a clock that has been stepped back.
+    whose stored times come from a clock that has been stepped back. A server that counts the rest
+    of a life down rounds it differently each time, which is no news.
     """
     held = state.record
     if held is None or held.receipt.fingerprint != record.receipt.fingerprint:
         return False
-    extended = record.token.expires_at > held.token.expires_at
-    ending = alarm_of(state, now) is not Alarm.NONE or now.wall >= held.token.expires_at
+    growth = record.token.expires_at - held.token.expires_at
+    extended = growth > min(ROUNDING_S, held.token.life / 2)
+    ending = alarm_of(state, now) is not Alarm.NONE or not is_valid(state, now)
     return not (extended and ending) and not from_the_future(held, now)
 
 
@@ -193,8 +222,9 @@ def stored(
     The newest token of this request is taken in hand even when it is due: readers have it, and
     sinks may lack it. A token in hand that is newer than all of them stays.
     """
-    found = [r for r in readings.values() if r and _adoptable(r, request_key, now)]
-    best = max([*found, *filter(None, [state.record])], key=_age_key, default=None)
+    known = [*readings.values(), state.record]
+    good = [r for r in known if r and _adoptable(r, request_key, now)]
+    best = max(good, key=_age_key, default=state.record)
     if best and not (state.record and state.record.receipt == best.receipt):
         state = _in_hand(state, best, now, due_at(best.token, plan.policy, plan.jitter(best)))
     deliveries = list(state.deliveries)
@@ -206,10 +236,10 @@ def stored(
 def exchanged(state: State, record: Record, now: Moment, plan: Plan) -> State:
     """Return the state with a new token in hand, which every sink lacks."""
     state = _in_hand(state, record, now, due_at(record.token, plan.policy, plan.jitter(record)))
-    return replace(state, failures=0, rejected=False)
+    return replace(state, retry_at=now.boot + LEAST_GAP_S)
 
 
-def not_changed(state: State, record: Record, now: Moment, plan: Plan) -> State:
+def not_changed(state: State, now: Moment, plan: Plan) -> State:
     """Return the state after the server returned the very token in hand again.
 
     What is left of its life is planned like a life of its own, with `min_interval` between two
@@ -217,17 +247,18 @@ def not_changed(state: State, record: Record, now: Moment, plan: Plan) -> State:
     expiry is found out in a few requests, and never asked in a loop. After expiry it counts as a
     failure and backs off.
     """
-    held = state.record or record
+    held = in_hand(state)
     t = now.seen_from(state.anchor)
-    if t >= held.token.expires_at:
+    if not is_valid(state, now):
         failures = state.failures + 1
         wait = backoff(failures, BACKOFF_CAP_AT_RISK_S, plan.draw(failures))
-        return replace(state, failures=failures, rejected=False, due_at=t + wait)
+        return replace(state, failures=failures, rejected=False, retry_at=now.boot + wait)
     rest = replace(held.token, requested_at=int(t), refresh_in=None)
     due = max(due_at(rest, plan.policy, plan.jitter(held)), t + plan.policy.min_interval)
     if due >= held.token.expires_at:
         due = held.token.expires_at + AFTER_EXPIRY_S
-    return replace(state, failures=0, rejected=False, due_at=due)
+    retry_at = now.boot + LEAST_GAP_S
+    return replace(state, failures=0, rejected=False, due_at=due, retry_at=retry_at)
 
 
 def failed(state: State, error: ExchangeError, now: Moment, plan: Plan) -> State:
@@ -239,30 +270,39 @@ def failed(state: State, error: ExchangeError, now: Moment, plan: Plan) -> State
     """
     t = now.seen_from(state.anchor)
     failures = state.failures + 1
-    wait = REJECTED_S
-    if error.retryable:
-        at_risk = state.record is None or alarm_of(state, now) is not Alarm.NONE
-        cap = BACKOFF_CAP_AT_RISK_S if at_risk else BACKOFF_CAP_S
-        wait = backoff(failures, cap, plan.draw(failures))
+    wait = _backoff(state, failures, now, plan) if error.retryable else REJECTED_S
     if error.retry_after is not None:
         wait = max(wait, min(error.retry_after, RETRY_AFTER_CAP_S))
     if error.retryable and state.record:
         chance = state.record.token.expires_at - LAST_CHANCE_S - t
         wait = chance if BACKOFF_FIRST_S <= chance < wait else wait
-    return replace(state, failures=failures, rejected=not error.retryable, due_at=t + wait)
+    return replace(
+        state,
+        failures=failures,
+        rejected=not error.retryable,
+        due_at=min(state.due_at, t),
+        retry_at=now.boot + wait,
+    )
 
 
-def blocked(state: State) -> State:
+def blocked(state: State, now: Moment) -> State:
     """Return the state after no sink could be asked: an exchange waits until one can be tried.
 
     A token that can be stored nowhere is not worth a request, and the sinks may hold a good one.
     """
-    return replace(state, due_at=min(d.retry_at for d in state.deliveries))
+    retry_at = max(state.retry_at, min(d.retry_at for d in state.deliveries))
+    return replace(state, due_at=min(state.due_at, now.seen_from(state.anchor)), retry_at=retry_at)
 
 
-def retry_now(state: State, now: Moment) -> State:
-    """Return the state with the wait after a failure ended: its cause seems to be mended."""
-    return replace(state, due_at=now.seen_from(state.anchor))
+def retry_now(state: State) -> State:
+    """Return the state with the wait after a failed exchange ended: its cause seems to be mended."""
+    return replace(state, retry_at=0.0)
+
+
+def forced(state: State) -> State:
+    """Return the state with all waits after failures ended: an operator wants everything now."""
+    deliveries = tuple(replace(d, retry_at=0.0) for d in state.deliveries)
+    return replace(state, retry_at=0.0, deliveries=deliveries)
 
 
 def told(state: State, alarm: Alarm) -> State:
@@ -277,23 +317,42 @@ def promised(state: State, *, holdable: bool) -> State:
 
 def delivered(state: State, position: int, policy: Policy) -> State:
     """Return the state after a sink stored the token in hand."""
-    return _with_delivery(state, position, _holding(state.record, policy))
+    return _with_delivery(state, position, _holding(in_hand(state), policy))
 
 
 def not_delivered(state: State, position: int, error: SinkError, now: Moment, plan: Plan) -> State:
     """Return the state after a sink failed: it alone is tried again later, with the same token."""
     delivery = state.deliveries[position]
     failures = delivery.failures + 1
-    cap = BACKOFF_CAP_S if alarm_of(state, now) is Alarm.NONE else BACKOFF_CAP_AT_RISK_S
-    wait = backoff(failures, cap, plan.draw(failures)) if error.retryable else SINK_REJECTED_S
-    retry_at = now.seen_from(state.anchor) + wait
-    return _with_delivery(state, position, replace(delivery, failures=failures, retry_at=retry_at))
+    wait = _backoff(state, failures, now, plan) if error.retryable else SINK_REJECTED_S
+    delivery = replace(delivery, failures=failures, retry_at=now.boot + wait)
+    return _with_delivery(state, position, delivery)
+
+
+def _backoff(state: State, failures: int, now: Moment, plan: Plan) -> float:
+    """Return the wait after a failure that may pass; short ones begin before readers are at risk.
+
+    Readers who have no token are at risk.
+    """
+    _, risk = readers_until(state)
+    lead = max(risk - now.seen_from(state.anchor), 0.0) if state.record and risk else 0.0
+    cap = BACKOFF_CAP_S if lead else BACKOFF_CAP_AT_RISK_S
+    return min(backoff(failures, cap, plan.draw(failures)), lead + BACKOFF_CAP_AT_RISK_S)
 
 
 def _in_hand(state: State, record: Record, now: Moment, due: float) -> State:
-    """Take a record in hand: times are seen from now on, so waits from before are void."""
-    deliveries = tuple(replace(d, held=False, retry_at=0.0) for d in state.deliveries)
-    return replace(state, record=record, anchor=now, due_at=due, deliveries=deliveries)
+    """Take a record in hand: times are seen from now on, and failures to get one are over."""
+    deliveries = tuple(replace(d, held=False) for d in state.deliveries)
+    return replace(
+        state,
+        record=record,
+        anchor=now,
+        due_at=due,
+        deliveries=deliveries,
+        retry_at=0.0,
+        failures=0,
+        rejected=False,
+    )
 
 
 def _adoptable(record: Record, request_key: str, now: Moment) -> bool:
@@ -310,16 +369,14 @@ def _read(
     if reading is None:
         return replace(delivery, held=False, expires_at=None, risk_at=None)
     holding = _holding(reading, policy)
-    held = best is not None and reading.receipt == best.receipt
-    return replace(holding, held=held, failures=delivery.failures, retry_at=delivery.retry_at)
+    if best is not None and reading.receipt == best.receipt:
+        return holding
+    return replace(holding, held=False, failures=delivery.failures, retry_at=delivery.retry_at)
 
 
-def _holding(record: Record | None, policy: Policy) -> Delivery:
-    if record is None:
-        return Delivery()
-    return Delivery(
-        held=True, expires_at=record.token.expires_at, risk_at=risk_at(record.token, policy)
-    )
+def _holding(record: Record, policy: Policy) -> Delivery:
+    expires_at, risk = record.token.expires_at, risk_at(record.token, policy)
+    return Delivery(held=True, expires_at=expires_at, risk_at=risk)
 
 
 def _with_delivery(state: State, position: int, delivery: Delivery) -> State:
