@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Literal
 
@@ -107,21 +107,26 @@ class Daemon:
         *,
         clock: Clock = system_clock,
         stop_s: float = STOP_S,
+        tick_s: float = TICK_S,
     ) -> None:
         """Start nothing yet. `reload` maps the refreshers in force to those of a new configuration.
 
         `reload` raises ConfigError when the new configuration is no good. `stop_s` is how long a
-        stop waits for work in hand.
+        stop waits for work in hand, `tick_s` the time between two looks at what is due.
         """
         self._refreshers = dict(refreshers)
         self._report = report
         self._reload = reload
         self._clock = clock
         self._stop_s = stop_s
+        self._tick_s = tick_s
         self._agenda = Agenda(clock)
+        self._forced: set[str] = set()
+        # Held while refreshers come into force or are forced, and while one is put back.
+        self._lock = threading.Lock()
         self._pool = Pool(WORKERS)
         self._commands: SimpleQueue[Command] = SimpleQueue()
-        self._guard = Guard(clock, self._commands.put)
+        self._guard = Guard(clock, self._commands.put, tick_s)
         self._scheduler = BackgroundScheduler(timezone=UTC, executors={"default": DebugExecutor()})
 
     def run(self) -> int:
@@ -129,28 +134,35 @@ class Daemon:
 
         In the main thread, SIGTERM and SIGINT stop, SIGHUP reloads, SIGUSR1 refreshes all.
         """
-        self._tell(JobStarted(__version__, len(self._refreshers)))
-        self._enter(self._refreshers.values())
         with ExitStack() as stack:
             if threading.current_thread() is threading.main_thread():
+                # First of all: until then SIGHUP kills, and PID 1 is deaf to SIGTERM.
                 stack.enter_context(_signals(self._commands.put))
-            self._start_sweep()
-            stack.callback(self._scheduler.shutdown, wait=False)
-            stack.enter_context(self._guard)
-            dead, reason = self._obey()
-            self._pool.stop(self._stop_s)
-        self._tell(JobStopped(reason))
+            self._tell(JobStarted(__version__, len(self._refreshers)))
+            self._enter(self._refreshers.values())
+            dead, reason = self._work()
+            self._tell(JobStopped(reason))
         return 70 if dead else 0
 
     def stop(self, reason: str) -> None:
         """Have `run` finish the writes in hand and return; safe from any thread or signal."""
         self._commands.put(("stop", reason))
 
+    def _work(self) -> tuple[bool, str]:
+        """Sweep until a command ends it; tell whether the sweep died, and why it is over."""
+        self._start_sweep()
+        try:
+            with self._guard:
+                return self._obey()
+        finally:
+            self._pool.stop(self._stop_s)
+            self._end_sweep()
+
     def _start_sweep(self) -> None:
         self._scheduler.add_listener(self._sweep_failed, EVENT_JOB_ERROR)
         self._scheduler.add_job(
             self._sweep,
-            SteadyTick(TICK_S),
+            SteadyTick(self._tick_s),
             id=TICK_ID,
             misfire_grace_time=None,
             coalesce=True,
@@ -159,16 +171,23 @@ class Daemon:
         )
         self._scheduler.start()
 
+    def _end_sweep(self) -> None:
+        """Shut the scheduler down; where the sweep hangs this hangs too, so it gets a deadline."""
+        shutdown = threading.Thread(
+            target=self._scheduler.shutdown, kwargs={"wait": False}, daemon=True
+        )
+        shutdown.start()
+        shutdown.join(self._stop_s)
+
     def _obey(self) -> tuple[bool, str]:
-        """Carry out commands until one ends the process; tell whether the sweep died, and why."""
+        """Carry out commands until one ends the process."""
         while True:
-            command, reason = self._commands.get()
+            command, reason = self._next_command()
             match command:
                 case "reload":
                     self._change_configuration()
                 case "refresh":
-                    for refresher in self._agenda.take_all():
-                        self._submit(refresher, force=True)
+                    self._force_all()
                 case "resync":
                     self._tell(ClockStepped(float(reason)))
                     self._enter(self._agenda.take_all())
@@ -179,43 +198,90 @@ class Daemon:
                 case "stop":
                     return False, reason
 
+    def _next_command(self) -> Command:
+        """Wait for a command, and wake each tick: the kernel may hand a signal to another thread.
+
+        It does so when this one has a signal pending, and then nothing ends the wait here.
+        """
+        while True:
+            with suppress(Empty):
+                return self._commands.get(timeout=self._tick_s)
+
     def _sweep(self) -> None:
         """Hand what is due to the pool, worst first. It never waits for anything."""
         self._guard.ticked()
         for refresher in self._agenda.take_due():
-            self._submit(refresher, force=False)
+            self._submit(refresher)
 
-    def _submit(self, refresher: Refresher, *, force: bool) -> None:
-        self._pool.submit(refresher.seconds_left(), lambda: self._step(refresher, force=force))
+    def _submit(self, refresher: Refresher) -> None:
+        """Hand a refresher to the pool; one that can't be goes back, for no one else has it."""
+        try:
+            self._pool.submit(refresher.seconds_left(), lambda: self._step(refresher))
+        except Exception as error:  # noqa: BLE001  # the rest of the sweep must not be lost
+            self._tell(crashed(error, refresher.name))
+            self._put_back(refresher, AFTER_CRASH_S)
 
-    def _step(self, refresher: Refresher, *, force: bool) -> None:
+    def _step(self, refresher: Refresher) -> None:
         """Step one refresher and put it back on the agenda, whatever happens."""
+        if not self._in_force(refresher):
+            return
         wait_s = AFTER_CRASH_S
         try:
-            for event in refresher.step(force=force):
+            for event in refresher.step(force=self._take_force(refresher.name)):
                 self._tell(event)
             wait_s = refresher.wait_s()
-        except Exception as error:  # noqa: BLE001  # a bug with one token must not stop the others
+        except BaseException as error:  # noqa: BLE001  # a bug with one token must not stop the others
             self._tell(crashed(error, refresher.name))
-        if self._refreshers.get(refresher.name) is refresher:
-            self._agenda.put(refresher, wait_s)
+        self._put_back(refresher, wait_s)
+
+    def _put_back(self, refresher: Refresher, wait_s: float) -> None:
+        """Put a refresher on the agenda; at once if it was forced while it was being stepped."""
+        with self._lock:
+            if self._in_force(refresher):
+                forced = refresher.name in self._forced
+                self._agenda.put(refresher, 0.0 if forced else wait_s)
+
+    def _in_force(self, refresher: Refresher) -> bool:
+        """Tell whether the configuration still has this refresher."""
+        return self._refreshers.get(refresher.name) is refresher
+
+    def _take_force(self, name: str) -> bool:
+        """Tell whether a token is to be refreshed though it isn't due; once for each command."""
+        with self._lock:
+            forced = name in self._forced
+            self._forced.discard(name)
+            return forced
+
+    def _force_all(self) -> None:
+        with self._lock:
+            self._forced.update(self._refreshers)
+            waiting = self._agenda.take_all()
+        for refresher in waiting:
+            self._submit(refresher)
 
     def _enter(self, refreshers: Iterable[Refresher]) -> None:
         """Decide afresh when each of these idle refreshers is to be stepped."""
         for refresher in refreshers:
-            if self._refreshers.get(refresher.name) is refresher:
-                self._agenda.put(refresher, refresher.wait_s())
+            self._put_back(refresher, refresher.wait_s())
 
     def _change_configuration(self) -> None:
         try:
             changed = dict(self._reload(self._refreshers))
         except ConfigError as error:
             self._tell(ConfigRejected(error.problems))
-            return
-        before, self._refreshers = self._refreshers, changed
-        self._enter(self._agenda.take_all())
+        except Exception as error:  # noqa: BLE001  # a bug in reading it must not stop the work
+            self._tell(crashed(error, None))
+        else:
+            self._put_in_force(changed)
+            self._tell(JobReloaded(__version__, len(changed)))
+
+    def _put_in_force(self, changed: dict[str, Refresher]) -> None:
+        with self._lock:
+            before, self._refreshers = self._refreshers, changed
+            self._forced &= changed.keys()
+            waiting = self._agenda.take_all()
+        self._enter(waiting)
         self._enter(r for name, r in changed.items() if before.get(name) is not r)
-        self._tell(JobReloaded(__version__, len(changed)))
 
     def _sweep_failed(self, event: JobExecutionEvent) -> None:
         self._tell(crashed(event.exception, None))
@@ -229,10 +295,11 @@ class Daemon:
 class Guard:
     """The watchdog: a thread on the monotonic clock that sees clock steps and a dead sweep."""
 
-    def __init__(self, clock: Clock, command: Callable[[Command], None]) -> None:
-        """Watch `clock`, and say what is found by `command`."""
+    def __init__(self, clock: Clock, command: Callable[[Command], None], tick_s: float) -> None:
+        """Watch `clock` and a sweep that runs every `tick_s`; say what is found by `command`."""
         self._clock = clock
         self._command = command
+        self._tick_s = tick_s
         self._drift = self._measure()
         self._looks_since_tick = 0
         self._stop = threading.Event()
@@ -257,7 +324,7 @@ class Guard:
         step, self._drift = drift - self._drift, drift
         self._looks_since_tick += 1
         if self._looks_since_tick > DEAD_AFTER_LOOKS:
-            self._command(("dead", f"the sweep has not run for {DEAD_AFTER_LOOKS * TICK_S:.0f} s"))
+            self._command(("dead", f"the sweep has missed {DEAD_AFTER_LOOKS} ticks"))
         if abs(step) > STEP_S:
             self._command(("resync", f"{step:.1f}"))
 
@@ -266,7 +333,7 @@ class Guard:
         return now.wall - now.boot
 
     def _watch(self) -> None:
-        while not self._stop.wait(TICK_S):
+        while not self._stop.wait(self._tick_s):
             self.look()
 
 

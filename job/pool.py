@@ -23,14 +23,19 @@ class Pool:
         self._changed = threading.Condition()
 
     def submit(self, urgency: float, task: Task) -> None:
-        """Run `task` as soon as a thread is free; those of lesser `urgency` number go first."""
+        """Run `task` as soon as a thread is free; those of lesser `urgency` number go first.
+
+        After `stop` it is dropped. Raises RuntimeError, and keeps nothing, when there is no thread
+        and the system gives none.
+        """
         with self._changed:
+            if self._stopping:
+                return
+            # An idle thread that has been woken still counts as idle until it has taken its task.
+            if len(self._waiting) >= self._idle and len(self._threads) < self._size:
+                self._start_thread()
             heapq.heappush(self._waiting, (urgency, next(self._order), task))
-            if self._idle:
-                self._changed.notify()
-            elif len(self._threads) < self._size:
-                self._threads.append(threading.Thread(target=self._work, daemon=True))
-                self._threads[-1].start()
+            self._changed.notify()
 
     def stop(self, deadline_s: float) -> bool:
         """Drop what waits and let what runs finish; tell whether it did within the deadline."""
@@ -42,6 +47,17 @@ class Pool:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # A limit of processes is reached: the threads that are there do the work, if any are.
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while (task := self._next()) is not None:
