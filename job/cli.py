@@ -8,8 +8,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,107 +17,21 @@ import click
 from job import __version__
 from job.clock import system_clock
 from job.errors import ConfigError
-from job.events import ConfigRejected, Event, crashed
+from job.events import crashed
+from job.text import WIDTH, entry, mistakes
+from job.verb import COMMON, Job, Options, Verbs, chosen_names, common, observer, options_of
 
 if TYPE_CHECKING:
-    from job.config import Config
-    from job.observe.log import LogFormat, LogLevel
-    from job.refresh import Refresher
-    from job.secret import Secret
     from job.tokens import FormatName
 
-SINK_FAILED, NO_TOKEN, FINDINGS = 74, 75, 1
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options that every verb takes, before it or after it."""
-
-    config: str | None = None
-    log_format: "LogFormat | None" = None
-    log_level: "LogLevel | None" = None
-
-
-class Job:
-    """What most verbs need: the configuration, the wiring, and a log that is made when needed."""
-
-    def __init__(self, options: Options) -> None:
-        """Read nothing yet."""
-        from job.wire import Wiring  # noqa: PLC0415
-
-        self._options = options
-        self.wiring = Wiring(os.environ, os.uname().nodename, system_clock)
-        self._observe: Callable[[Event], None] | None = None
-
-    def load(self) -> "Config":
-        """Return the configuration; raises ConfigError."""
-        from job.config import load  # noqa: PLC0415
-
-        return load(self._options.config, os.environ)
-
-    def refreshers(self) -> "dict[str, Refresher]":
-        """Return a refresher for each token; raises ConfigError, also for secrets not set."""
-        from job.checks import of_environment  # noqa: PLC0415
-
-        config = self.load()
-        if unset := list(of_environment(config.tokens, os.environ)):
-            raise ConfigError(unset)
-        return self.wiring.refreshers(config)
-
-    def report(self, event: Event) -> None:
-        """Log an event on standard error."""
-        if self._observe is None:
-            self._observe = observer(self._options, self.wiring.live_secrets)
-        self._observe(event)
-
-
-def observer(
-    options: Options, live_secrets: "Callable[[str | None], Iterable[Secret]]"
-) -> Callable[[Event], None]:
-    """Return the log on standard error; JSON lines unless that is a terminal."""
-    from job.observe.log import log_observer  # noqa: PLC0415
-
-    level = options.log_level or "info"
-    return log_observer(sys.stderr, format_of(options), level, live_secrets)
-
-
-def format_of(options: Options) -> "LogFormat":
-    """Return the format of the log."""
-    return options.log_format or ("console" if sys.stderr.isatty() else "json")
-
-
-class Verbs(click.Group):
-    """Lists the verbs in the order of a person's first day."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Return the order in which they are defined."""
-        return list(self.commands)
-
-
-def common(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that every verb takes."""
-    levels = click.Choice(["debug", "info", "warning", "error", "critical"])
-    for option in (
-        click.option("--log-level", type=levels, help="Log lines from this level on."),
-        click.option("--log-format", type=click.Choice(["json", "console"])),
-        click.option("--config", metavar="FILE", help="The configuration file."),
-    ):
-        function = option(function)
-    return function
-
-
-def options_of(ctx: click.Context, given: dict[str, Any]) -> Options:
-    """Take the common options out of what was given; after the verb they win over before it."""
-    own = {key: given.pop(key) for key in ("config", "log_format", "log_level")}
-    before = ctx.obj if isinstance(ctx.obj, Options) else Options()
-    return replace(before, **{key: value for key, value in own.items() if value is not None})
+FINDINGS, OWN_BUG, NO_TOKEN, INTERRUPTED = 1, 70, 75, 130
 
 
 @click.group(
-    cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96}
+    cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
 )
 @click.version_option(__version__, prog_name="freshtoken")
-@common
+@common(COMMON)
 @click.pass_context
 def cli(ctx: click.Context, /, **given: str | None) -> None:
     """Keep OAuth 2.0 client-credentials tokens current, in files and in AWS Secrets Manager.
@@ -135,46 +49,51 @@ def cli(ctx: click.Context, /, **given: str | None) -> None:
     ctx.obj = options_of(ctx, given)
 
 
-def verb(function: Callable[..., int]) -> Callable[..., int]:
-    """Make a verb of a function that takes the options and returns the exit status."""
+def verb(*shown: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Make a verb of a function that takes the options and returns the exit status.
 
-    @common
-    @click.pass_context
-    @functools.wraps(function)
-    def invoke(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401  # click's signature
-        options = options_of(ctx, given)
-        ctx.exit(function(options, **given))
+    Every verb takes the common options; its help shows those that matter to it.
+    """
 
-    cli.command()(invoke)
-    return function
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        @common(shown)
+        @click.pass_context
+        @functools.wraps(function)
+        def invoke(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401  # click's signature
+            options = options_of(ctx, given)
+            ctx.exit(function(options, **given))
+
+        command = cli.command()(invoke)
+        command.params.sort(key=lambda param: param.name in COMMON)
+        return function
+
+    return decorate
 
 
-@verb
+@verb(*COMMON)
 def run(options: Options) -> int:
     """Keep all tokens current until SIGTERM or SIGINT.
 
     \b
     Examples:
       freshtoken run --config /etc/freshtoken/freshtoken.toml
-      kill -HUP PID     read the configuration again; a bad one is refused, the old one kept
+      kill -HUP PID     read the configuration again; keep the old one if it is bad
       kill -USR1 PID    refresh every token now
     """  # noqa: D301
     from job.daemon import Daemon  # noqa: PLC0415
-    from job.process import harden  # noqa: PLC0415
 
-    harden()
-    job = Job(options)
+    job = Job(options, os.environ)
     try:
         refreshers = job.refreshers()
     except ConfigError as error:
-        return rejected(job, options, error)
+        return job.rejected(error)
     return Daemon(refreshers, job.report, lambda _: job.refreshers()).run()
 
 
-@verb
+@verb(*COMMON)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--force", is_flag=True, help="Refresh now, due or not.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each token as JSON.")
 def once(options: Options, names: tuple[str, ...], *, force: bool, as_json: bool) -> int:
     """Refresh what is due, then exit: for cron. Prints nothing when nothing was due.
 
@@ -186,19 +105,19 @@ def once(options: Options, names: tuple[str, ...], *, force: bool, as_json: bool
     \b
     Exit status, the worst of all tokens:
       0   every token is current in every sink
-      75  a token endpoint is unreachable or failing for now
+      75  a token endpoint is unreachable, or failing for now
       74  a sink failed
       77  the server or a store rejected us: credentials, permissions
-      78  configuration
+      78  the configuration can't be used
       70  a bug of freshtoken
     """  # noqa: D301
     from job.once import run_once, worst  # noqa: PLC0415
 
-    job = Job(options)
+    job = Job(options, os.environ)
     try:
         refreshers = job.refreshers()
     except ConfigError as error:
-        return rejected(job, options, error)
+        return job.rejected(error)
     chosen = [refreshers[name] for name in chosen_names(names, refreshers)]
     outcomes = run_once(chosen, job.report, force=force)
     status_code = worst(outcome.exit_status for outcome in outcomes)
@@ -208,39 +127,47 @@ def once(options: Options, names: tuple[str, ...], *, force: bool, as_json: bool
     return status_code
 
 
-@verb
-@click.option("--online", is_flag=True, help="Also try what can be tried without a token.")
+@verb("config")
+@click.option("--online", is_flag=True, help="Also try all that can be tried without a token.")
 def check(options: Options, *, online: bool) -> int:
-    """Validate the configuration and print the plan for each token. Mints nothing.
+    """Tell every mistake at once, and the plan for each token.
+
+    It mints nothing and writes nothing.
 
     \b
     Examples:
       freshtoken check
-      freshtoken check --online    also DNS, TLS, the clock, and reading the sinks
+      freshtoken check --online    also DNS, TLS, the endpoint, the clock, the sinks
 
     \b
-    Exit status: 0 all well, 1 something that --online tried is wrong, 78 configuration
+    Exit status:
+      0   all well
+      1   something that --online tried is wrong
+      78  the configuration can't be used
     """  # noqa: D301
     from job.forecast import forecasts  # noqa: PLC0415
 
-    job = Job(options)
-    config, good = job.load(), True
+    job, wrong = Job(options, os.environ), 0
+    config = job.load(with_secrets=True)
     click.echo(f"{config.origin} is valid")
-    for plan in forecasts(config, job.wiring, read_all=online):
+    for plan in forecasts(config, job.wiring, online=online):
         click.echo(f"\n{plan}")
         if online:
             from job.online import probe  # noqa: PLC0415
 
-            for finding in probe(plan.token, config, job.wiring):
-                good = good and finding.good
-                click.echo(str(finding))
-    return 0 if good else FINDINGS
+            for finding in probe(plan.token, config, job.wiring, system_clock):
+                wrong += not finding.good
+                outcome = "ok" if finding.good else "PROBLEM"
+                click.echo(entry(finding.what, f"{outcome}: {finding.text}"))
+    return FINDINGS if wrong else 0
 
 
-@verb
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@verb("config")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, a row for each sink.")
 def status(options: Options, *, as_json: bool) -> int:
-    """Read the sinks and show each token: state, time left, next refresh.
+    """Tell whether every token is good, and for how long.
+
+    It reads the sinks and writes nothing.
 
     \b
     Examples:
@@ -252,11 +179,11 @@ def status(options: Options, *, as_json: bool) -> int:
       0   all current
       1   one is past its refresh time but valid
       2   one is expired or missing
-      78  configuration
+      78  the configuration can't be used
     """  # noqa: D301
     from job import status as states  # noqa: PLC0415
 
-    job, now = Job(options), time.time()
+    job, now = Job(options, os.environ), time.time()
     found = states.rows(job.load(), job.wiring, now)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found]))
@@ -265,14 +192,15 @@ def status(options: Options, *, as_json: bool) -> int:
     return states.worst(found)
 
 
-@verb
+@verb("config")
 @click.argument("name")
 @click.option(
     "--format",
     "layout",
     type=click.Choice(["raw", "json", "header", "env"]),
+    metavar="FORMAT",
     default="raw",
-    show_default=True,
+    help="raw (the default), header, env or json.",
 )
 def get(options: Options, name: str, layout: "FormatName") -> int:
     """Print the current token from its sink, for scripts.
@@ -280,27 +208,34 @@ def get(options: Options, name: str, layout: "FormatName") -> int:
     \b
     Examples:
       TOKEN=$(freshtoken get tiki)
-      freshtoken get tiki --format header | curl --header @- https://api.example.com/
+      freshtoken get tiki --format header | curl -H @- https://api.example.com/
 
     \b
-    Exit status: 0 printed, 74 its sinks can't be read, 75 there is no valid token
+    Exit status:
+      0   printed
+      75  there is no valid token in its sinks
+      74  its sinks can't be read
+      77  a store rejected us: permissions
+      78  the configuration can't be used
     """  # noqa: D301
+    from job.once import worst  # noqa: PLC0415
     from job.status import current_record  # noqa: PLC0415
     from job.tokens import OutputFormat, render  # noqa: PLC0415
 
-    job = Job(options)
+    job = Job(options, os.environ)
     config = job.load()
     chosen_names([name], config.tokens)
     sinks = job.wiring.sinks(name, config.tokens[name], config.folder)
-    record, problem = current_record(sinks, time.time())
+    record, errors = current_record(sinks, time.time())
     if record is None:
-        click.echo(f"{name}: {problem or 'no valid token in its sinks'}", err=True)
-        return SINK_FAILED if problem else NO_TOKEN
+        told = [error.message for error in errors] or ["no valid token in its sinks"]
+        click.echo("\n".join(f"{name}: {line}" for line in told), err=True)
+        return worst(error.exit_code for error in errors) or NO_TOKEN
     click.echo(render(record, OutputFormat(layout, name)).rstrip("\n"))
     return 0
 
 
-@verb
+@verb("config")
 @click.argument("provider", required=False)
 def init(options: Options, provider: str | None) -> int:
     """Write a commented freshtoken.toml.
@@ -313,7 +248,8 @@ def init(options: Options, provider: str | None) -> int:
     from job.config import presets  # noqa: PLC0415
     from job.starter import starter  # noqa: PLC0415
 
-    path, known = options.config or "freshtoken.toml", presets()
+    known = presets()
+    path = options.config or os.environ.get("FRESHTOKEN_CONFIG") or "freshtoken.toml"
     if provider is not None:
         chosen_names([provider], known)
     try:
@@ -328,9 +264,11 @@ def init(options: Options, provider: str | None) -> int:
     return 0
 
 
-@verb
+@verb()
 def providers(options: Options) -> int:  # noqa: ARG001  # a verb takes the options
-    """List the presets.
+    """List the providers that are known.
+
+    Such a token needs only a client id, a client secret and a sink.
 
     \b
     Example:
@@ -345,7 +283,7 @@ def providers(options: Options) -> int:  # noqa: ARG001  # a verb takes the opti
     return 0
 
 
-@verb
+@verb()
 def schema(options: Options) -> int:  # noqa: ARG001
     """Print the JSON Schema of the configuration.
 
@@ -357,16 +295,28 @@ def schema(options: Options) -> int:  # noqa: ARG001
 
     from job.settings import ConfigFile  # noqa: PLC0415
 
-    click.echo(json.dumps(msgspec.json.schema(ConfigFile), indent=2))
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    click.echo(json.dumps(dialect | msgspec.json.schema(ConfigFile), indent=2))
     return 0
 
 
-@verb
+@verb()
 @click.option("--for", "length", metavar="DURATION", help="End by itself.")
-@click.option("--lifetime", default="20s", show_default=True, help="How long a token lives.")
-@click.option("--tokens", default=3, show_default=True, type=click.IntRange(1, 20))
+@click.option(
+    "--lifetime", metavar="DURATION", default="20s", show_default=True, help="Of a token."
+)
+@click.option(
+    "--tokens",
+    type=click.IntRange(1, 20),
+    metavar="N",
+    default=3,
+    show_default=True,
+    help="How many.",
+)
 def demo(options: Options, length: str | None, lifetime: str, tokens: int) -> int:  # noqa: ARG001
-    """See the whole job on this machine: an authorization server, short tokens, a live view.
+    """See the whole job work on this machine, with nothing prepared.
+
+    It starts an authorization server of its own, whose tokens are short, and shows a live view.
 
     \b
     Examples:
@@ -379,43 +329,35 @@ def demo(options: Options, length: str | None, lifetime: str, tokens: int) -> in
     try:
         length_s = None if length is None else seconds(length)
         lifetime_s = max(int(seconds(lifetime)), 2)
-    except ValueError as error:
-        raise click.BadParameter(f"{error} is not a duration; write 30s or 5m") from None
+    except ValueError:
+        raise click.BadParameter("a duration is written as 30s or 5m") from None
     program = sys.argv[0]
     if program.endswith("__main__.py"):
         program = "python -m job"
     return run_demo(length_s, lifetime_s, tokens, program)
 
 
-def chosen_names(names: Sequence[str], known: Mapping[str, object]) -> list[str]:
-    """Return what was named, or all; a name that is unknown is a usage error."""
-    for name in names:
-        if name not in known:
-            raise click.BadParameter(f"there is no {name}; there are {', '.join(known)}")
-    return list(dict.fromkeys(names)) or list(known)
-
-
-def rejected(job: Job, options: Options, error: ConfigError) -> int:
-    """Tell every problem: as an event where the log is JSON, else as lines for people."""
-    if format_of(options) != "json":
-        raise error
-    job.report(ConfigRejected(error.problems))
-    return error.exit_code
+def exit_status(args: Sequence[str] | None = None) -> int:
+    """Run a verb, by default the one of the command line, and return the exit status."""
+    try:
+        return int(cli.main(args, prog_name="freshtoken", standalone_mode=False))
+    except ConfigError as error:
+        lines = mistakes(error.problems, error.origin, wrap=sys.stderr.isatty())
+        click.echo("\n".join(lines), err=True)
+        return error.exit_code
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001  # no traceback for people; places without values
+        observer(Options(), lambda _: ())(crashed(error, None))
+        return OWN_BUG
 
 
 def main() -> None:
-    """Run a verb; every way out of the program is here."""
-    try:
-        status_code = cli.main(standalone_mode=False)
-    except ConfigError as error:
-        click.echo("\n".join(error.problems), err=True)
-        status_code = error.exit_code
-    except click.exceptions.Abort:
-        status_code = 130
-    except click.ClickException as error:
-        error.show()
-        status_code = error.exit_code
-    except Exception as error:  # noqa: BLE001  # no traceback for people; places without values
-        observer(Options(), lambda _: ())(crashed(error, None))
-        status_code = 70
-    sys.exit(status_code)
+    """Run the program; every way out of it is here."""
+    from job.process import harden  # noqa: PLC0415
+
+    harden()
+    sys.exit(exit_status())

@@ -1,13 +1,13 @@
 """From a file or the environment to settings, or to every problem at once with place and cure."""
 
 import difflib
+import itertools
 import os.path
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -36,26 +36,59 @@ ENVIRONMENT_KEYS = {
     "audience": "FRESHTOKEN_AUDIENCE",
     "min_validity": "FRESHTOKEN_MIN_VALIDITY",
 }
-ENVIRONMENT_PLACES = ENVIRONMENT_KEYS | {
+OTHER_VARIABLES = {
+    "issuer": "FRESHTOKEN_ISSUER",
     "client_secret": "FRESHTOKEN_CLIENT_SECRET",
+    "client_secret.file": "FRESHTOKEN_CLIENT_SECRET_FILE",
     "scope": "FRESHTOKEN_SCOPE",
     "sinks": "FRESHTOKEN_SINK",
+    "format": "FRESHTOKEN_FORMAT",
+    "name": "FRESHTOKEN_NAME",
+    "config": "FRESHTOKEN_CONFIG",
 }
+VARIABLES = ENVIRONMENT_KEYS | OTHER_VARIABLES
+DESCRIBING = ("provider", "token_url", "issuer", "client_id", "sinks")
+"""One of these in the environment is meant to describe a token."""
+CLOSE = 0.85
+"""How much alike two names of variables are for one to be a slip of the other. Where services are
+injected as variables, FRESHTOKEN_PORT and its kind are nobody's mistake."""
 
 NO_CONFIGURATION = (
-    "no configuration: neither {paths} nor FRESHTOKEN_CLIENT_ID is there; "
+    "no configuration: neither {paths} is there, nor is FRESHTOKEN_CLIENT_ID set; "
     "write one with `freshtoken init`, or name one with --config"
 )
-PLACEHOLDERS: Mapping[str, Any] = {
-    "client_id": "-",
-    "client_secret": {"env": "-"},
-    "sinks": [],
-}
-"""Stand in for what is missing or wrong, so that all the rest is checked in the same run."""
 LATER = {
-    "issuer": "discovery is not supported; give token_url",
+    "issuer": "discovery is not supported; give the URL of the token endpoint",
+    "aws_secret": 'is not supported; use command = ["aws", "secretsmanager", ...]',
 }
 """Keys that people know from elsewhere, and what to do instead."""
+SOURCES = '{ env = "NAME" }, { file = "/path" } or { command = ["..."] }'
+WORDS = {
+    "string": "text in quotes",
+    "boolean": "true or false",
+    "texts": "a list of texts in quotes",
+    "array": "a list of tables",
+    "object": "a table of texts in quotes",
+    "integer": "a number",
+    "number": "a number",
+}
+BOUNDS = {
+    "exclusiveMinimum": "over",
+    "minimum": "at least",
+    "exclusiveMaximum": "under",
+    "maximum": "at most",
+}
+
+
+class Problem(NamedTuple):
+    """What is wrong at a place, and the cure; never a value that could be a secret."""
+
+    place: str
+    text: str
+
+    def __str__(self) -> str:
+        """Give the line that people read."""
+        return f"{self.place}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +114,33 @@ class Config:
 
 def presets() -> dict[str, Preset]:
     """Return the providers that are known, by name."""
-    text = resources.files("job").joinpath("presets.toml").read_text("utf-8")
-    return {name: Preset(name, **table) for name, table in tomllib.loads(text).items()}
+    # importlib.resources would cost a twentieth of a whole `once`.
+    with open(os.path.join(os.path.dirname(__file__), "presets.toml"), "rb") as file:
+        return {name: Preset(name, **table) for name, table in tomllib.load(file).items()}
 
 
-def load(path: str | None, environ: Mapping[str, str]) -> Config:
+def load(path: str | None, environ: Mapping[str, str], *, with_secrets: bool = False) -> Config:
     """Return the configuration of `path`, or else of the default files, or else of `environ`.
 
-    Raises ConfigError with every problem, each with its place and its cure, none with a value
-    that could be a secret.
+    `with_secrets` demands that the variables which are to hold client secrets are set. Raises
+    ConfigError with every problem, each with its place and its cure, none with a value that could
+    be a secret.
     """
-    path = path or environ.get("FRESHTOKEN_CONFIG")
-    found = path or next(filter(os.path.exists, DEFAULT_PATHS), None)
+    needed = environ if with_secrets else None
+    found = path or environ.get(VARIABLES["config"])
+    found = found or next(filter(os.path.exists, DEFAULT_PATHS), None)
     if found:
-        raw = _read(found)
-        return Config(tokens_of(raw), os.path.dirname(os.path.abspath(found)), found)
-    described = from_environment(environ)
-    if described is None:
-        raise ConfigError([NO_CONFIGURATION.format(paths=" nor ".join(DEFAULT_PATHS))])
-    try:
-        return Config(tokens_of(described), os.getcwd(), "the environment")
-    except ConfigError as error:
-        raise ConfigError([_as_variable(p) for p in error.problems]) from None
+        folder, origin = os.path.dirname(os.path.abspath(found)), found
+        tokens, problems = _examined(_read(found), folder, needed)
+    else:
+        folder, origin = os.getcwd(), "the environment"
+        tokens, problems = _examined(from_environment(environ), folder, needed)
+        token = checks.place_of(next(iter(tokens)))
+        problems = [_as_variable(problem, token) for problem in problems]
+        problems += _slips(environ)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(map(str, problems))), origin)
+    return Config(tokens, folder, origin)
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -111,28 +149,34 @@ def _read(path: str) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        raise ConfigError([f"{path}: cannot be read ({reason})"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
+        cure = "check the path and its permissions, or write one with `freshtoken init`"
+        raise ConfigError([f"{path}: cannot be read ({reason}); {cure}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not UTF-8 text; write it anew"]) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError([f"{path}: is not TOML: {error}"]) from None
 
 
-def from_environment(environ: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the one token that FRESHTOKEN_ variables describe, as a file would hold it."""
-    if "FRESHTOKEN_CLIENT_ID" not in environ:
-        return None
+def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the one token that FRESHTOKEN_ variables describe, as a file would hold it.
+
+    Raises ConfigError if they describe none.
+    """
+    given = {key: environ[name] for key, name in VARIABLES.items() if environ.get(name)}
+    if not any(key in given for key in DESCRIBING):
+        raise ConfigError([NO_CONFIGURATION.format(paths=" nor ".join(DEFAULT_PATHS))])
     table: dict[str, Any] = {
-        key: environ[name] for key, name in ENVIRONMENT_KEYS.items() if environ.get(name)
+        key: text for key, text in given.items() if key in ENVIRONMENT_KEYS or key in LATER
     }
-    if environ.get("FRESHTOKEN_CLIENT_SECRET_FILE"):
-        table["client_secret"] = {"file": environ["FRESHTOKEN_CLIENT_SECRET_FILE"]}
-    else:
-        table["client_secret"] = {"env": "FRESHTOKEN_CLIENT_SECRET"}
-    if environ.get("FRESHTOKEN_SCOPE"):
-        table["scope"] = environ["FRESHTOKEN_SCOPE"].split()
-    layout = environ.get("FRESHTOKEN_FORMAT", "json")
-    sinks = environ.get("FRESHTOKEN_SINK", "").split(",")
+    table["client_secret"] = {"env": VARIABLES["client_secret"]}
+    if "client_secret.file" in given:
+        table["client_secret"] = {"file": given["client_secret.file"]}
+    if "scope" in given:
+        table["scope"] = given["scope"].split()
+    layout = given.get("format", "json")
+    sinks = given.get("sinks", "").split(",")
     table["sinks"] = [_sink_from(text.strip(), layout) for text in sinks if text.strip()]
-    return {"tokens": {environ.get("FRESHTOKEN_NAME") or "default": table}}
+    return {"tokens": {given.get("name", "default"): table}}
 
 
 def _sink_from(text: str, layout: str) -> dict[str, str]:
@@ -142,37 +186,71 @@ def _sink_from(text: str, layout: str) -> dict[str, str]:
     return {"type": kind, "path": place, "format": layout}
 
 
-def _as_variable(problem: str) -> str:
+def _as_variable(problem: Problem, token: str) -> Problem:
     """Name the variable instead of the key that it stands for."""
-    place, _, text = problem.partition(": ")
-    key = place.split(".")[-1].partition("[")[0]
-    if "sinks[" in place and key in {"type", "path", "secret_id"}:
-        return "FRESHTOKEN_SINK: must be file:PATH or aws-secrets-manager:SECRET_ID, by commas"
-    key = "sinks" if "sinks[" in place else key
-    return f"{ENVIRONMENT_PLACES.get(key, place)}: {text}"
+    place, text = problem
+    key = place.removeprefix(token).removeprefix(".")
+    root, last = key.partition(".")[0].partition("[")[0], key.rpartition(".")[2]
+    if last in {"format", "template"}:
+        return Problem(VARIABLES["format"], "must be json, raw, header or env")
+    if last in {"type", "path", "secret_id", "sinks"}:
+        text = "must be file:PATH or aws-secrets-manager:SECRET_ID, several with commas"
+    elif root == "sinks":
+        text = "names one place twice"
+    elif root == "client_secret":
+        text = f"is not set; set it, or {VARIABLES['client_secret.file']}"
+    variable = VARIABLES.get(root or "name", place)
+    return Problem(variable, text.partition("; it must be")[0])
 
 
-def tokens_of(raw: Mapping[str, Any]) -> dict[str, TokenSettings]:
-    """Return the settings of each token of a parsed file; raises ConfigError with all problems."""
-    problems: list[str] = []
+def _slips(environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield the variables that are not ours, but nearly."""
+    prefix = "FRESHTOKEN_"
+    known = [name.removeprefix(prefix) for name in VARIABLES.values()]
+    for name in sorted(environ):
+        own = name.removeprefix(prefix)
+        if name.startswith(prefix) and own not in known:
+            for near in difflib.get_close_matches(own, known, 1, CLOSE):
+                yield Problem(name, f"unknown variable; did you mean {prefix}{near}?")
+
+
+def tokens_of(
+    raw: Mapping[str, Any], folder: str = "", environ: Mapping[str, str] | None = None
+) -> dict[str, TokenSettings]:
+    """Return the settings of each token of a parsed file; raises ConfigError with all problems.
+
+    Relative paths start at `folder`. With `environ`, variables that are to hold client secrets
+    must be set in it.
+    """
+    tokens, problems = _examined(raw, folder, environ)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(map(str, problems))))
+    return tokens
+
+
+def _examined(
+    raw: Mapping[str, Any], folder: str, environ: Mapping[str, str] | None
+) -> tuple[dict[str, TokenSettings], list[Problem]]:
+    """Return settings and what is wrong with them; with problems, the settings have gaps."""
+    problems: list[Problem] = []
     top = {key: raw.get(key, {}) for key in ("defaults", "tokens")}
     for key, value in top.items():
         if not isinstance(value, dict):
-            problems.append(f"{key}: must be a table")
+            problems.append(Problem(key, "must be a table"))
             top[key] = {}
     problems += _unknown(raw, ConfigFile, "")
     known = presets()
     defaults = _clean(top["defaults"], CommonSettings, "defaults", problems)
-    if not top["tokens"]:
-        problems.append("tokens: there is none; add one, such as [tokens.tiki]")
+    if raw.get("tokens", {}) == {}:
+        problems.append(Problem("tokens", "there is none; add one, such as [tokens.tiki]"))
     tokens = {
         name: _token(name, table, defaults, known, problems)
         for name, table in top["tokens"].items()
     }
-    problems += checks.of_places(tokens)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
-    return tokens
+    problems += itertools.starmap(Problem, checks.of_places(tokens, folder))
+    if environ is not None:
+        problems += itertools.starmap(Problem, checks.of_environment(tokens, environ))
+    return tokens, problems
 
 
 def _token(
@@ -180,32 +258,43 @@ def _token(
     table: object,
     defaults: dict[str, Any],
     known: Mapping[str, Preset],
-    problems: list[str],
+    problems: list[Problem],
 ) -> TokenSettings:
     """Return one token's settings; what is wrong with them goes to `problems`.
 
     Defaults give way to the preset, and both to the token's own table. With problems, the keys
     that are wrong are left out, so that the others are still checked.
     """
-    place = f"tokens.{name}"
+    place = checks.place_of(name)
     if not isinstance(table, dict):
-        problems.append(f"{place}: must be a table, such as [{place}]")
-        table = dict(PLACEHOLDERS)
+        problems.append(Problem(place, f"must be a table, such as [{place}]"))
+        table = _placeholders(place)
     preset = known.get(str((defaults | table).get("provider")))
     merged = defaults | dict(preset.settings if preset else {})
+    told: set[str] = set()
     try:
         settings = msgspec.convert(merged | table, TokenSettings)
     except msgspec.ValidationError:
-        cleaned = dict(PLACEHOLDERS) | _clean(table, TokenSettings, place, problems)
-        settings = msgspec.convert(merged | cleaned, TokenSettings)
+        cleaned = _clean(table, TokenSettings, place, problems)
+        told = table.keys() - cleaned.keys()
+        settings = msgspec.convert(merged | _placeholders(place) | cleaned, TokenSettings)
     for key, text in checks.of_token(name, settings, known):
         root = key.partition(".")[0]
-        where = "defaults" if root in defaults and root not in table else place
-        problems.append(f"{where}.{key}: {text}")
+        if root not in told:
+            where = "defaults" if root in defaults and root not in table else place
+            problems.append(Problem(f"{where}.{key}" if key else where, text))
     return settings
 
 
-def _clean(table: Mapping[str, Any], kind: type, place: str, problems: list[str]) -> dict[str, Any]:
+def _placeholders(place: str) -> dict[str, Any]:
+    """Stand in for what is missing or wrong, so that all the rest is checked in the same run."""
+    sinks = [{"type": "file", "path": place}]
+    return {"client_id": "-", "client_secret": {"file": "-"}, "sinks": sinks}
+
+
+def _clean(
+    table: Mapping[str, Any], kind: type, place: str, problems: list[Problem]
+) -> dict[str, Any]:
     """Return the keys of a table that are right; what is wrong with others goes to `problems`."""
     problems += _unknown(table, kind, place)
     hints = typing.get_type_hints(kind, include_extras=True)
@@ -217,12 +306,13 @@ def _clean(table: Mapping[str, Any], kind: type, place: str, problems: list[str]
             if len(problems) == before or field.name == "sinks":
                 cleaned[field.name] = value
         elif field.required:
-            problems.append(f"{where}: is missing; it must be {_expected(hints[field.name])}")
+            text = f"is missing; it must be {_expected(hints[field.name])}"
+            problems.append(Problem(where, text))
     return cleaned
 
 
 def _clean_value(
-    value: object, name: str, hints: Mapping[str, Any], where: str, problems: list[str]
+    value: object, name: str, hints: Mapping[str, Any], where: str, problems: list[Problem]
 ) -> object:
     if name == "sinks":
         return _clean_sinks(value, where, problems)
@@ -231,20 +321,22 @@ def _clean_value(
     try:
         msgspec.convert(value, hints[name])
     except msgspec.ValidationError:
-        problems.append(f"{where}: must be {_expected(hints[name])}")
+        problems.append(Problem(where, f"must be {_expected(hints[name])}"))
     return value
 
 
-def _clean_sinks(value: object, where: str, problems: list[str]) -> list[dict[str, Any]]:
+def _clean_sinks(value: object, where: str, problems: list[Problem]) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not value:
-        problems.append(f"{where}: must be a list of one or more tables, such as [[{where}]]")
-        return []
+        text = f"must be a list of one or more tables, such as [[{where}]]"
+        problems.append(Problem(where, text))
+        return [{"type": "file", "path": where}]
     cleaned = []
     for number, sink in enumerate(value, 1):
         place = f"{where}[{number}]"
         kind = SINK_TYPES.get(str(sink.get("type"))) if isinstance(sink, dict) else None
         if kind is None:
-            problems.append(f'{place}.type: must be "file" or "aws_secrets_manager"')
+            problems.append(Problem(f"{place}.type", 'must be "file" or "aws_secrets_manager"'))
+            cleaned.append({"type": "file", "path": place})
             continue
         rest = {key: setting for key, setting in sink.items() if key != "type"}
         stand_in = {field.name: place for field in msgspec.structs.fields(kind) if field.required}
@@ -252,63 +344,48 @@ def _clean_sinks(value: object, where: str, problems: list[str]) -> list[dict[st
     return cleaned
 
 
-def _clean_secret(value: object, where: str, problems: list[str]) -> object:
+def _clean_secret(value: object, where: str, problems: list[Problem]) -> object:
     if isinstance(value, dict):
         return _clean(value, SecretSettings, where, problems)
-    problems.append(
-        f"{where}: must name where the secret is, never hold it: "
-        '{ env = "NAME" }, { file = "/path" } or { command = ["..."] }'
-    )
+    problems.append(Problem(where, f"must say where the secret is, not hold it: {SOURCES}"))
     return value
 
 
-def _unknown(table: Mapping[str, Any], kind: type, place: str) -> Iterator[str]:
+def _unknown(table: Mapping[str, Any], kind: type, place: str) -> Iterator[Problem]:
     """Yield the keys that `kind` doesn't have, each with the nearest one that it has."""
     known = [field.name for field in msgspec.structs.fields(kind)]
     for key in table:
         if key in known:
             continue
-        where = f"{place}.{key}" if place else key
+        where = checks.place_of(key, place)
         if place == "defaults" and key in IDENTITY:
-            yield f"{where}: belongs to each token, not to all of them"
+            yield Problem(where, "belongs to each token, not to all of them")
         elif key in LATER:
-            yield f"{where}: {LATER[key]}"
+            yield Problem(where, LATER[key])
         else:
             near = difflib.get_close_matches(key, known, 1)
             cure = f"did you mean {near[0]}?" if near else "see `freshtoken schema`"
-            yield f"{where}: unknown key; {cure}"
+            yield Problem(where, f"unknown key; {cure}")
 
 
 def _expected(hint: object) -> str:
     """Say in words for people what a type asks for."""
-    schema = msgspec.json.schema(hint)
-    options = schema.get("anyOf", [schema])
-    kinds = [option for option in options if option.get("type") != "null"]
+    kinds = [kind for kind in _kinds(msgspec.json.schema(hint)) if kind.get("type") != "null"]
     return " or ".join(dict.fromkeys(map(_words, kinds)))
 
 
+def _kinds(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if "anyOf" not in schema:
+        yield schema
+    for option in schema.get("anyOf", ()):
+        yield from _kinds(option)
+
+
 def _words(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return SOURCES
     if "enum" in schema:
         return "one of " + ", ".join(f'"{value}"' for value in schema["enum"])
-    words = {
-        "string": "text in quotes",
-        "boolean": "true or false",
-        "array": "a list",
-        "object": "a table",
-        "integer": "a number",
-        "number": "a number",
-    }
-    text = words.get(str(schema.get("type")), "as described in docs/configuration.md")
-    if schema.get("items", {}).get("type") == "string":
-        text = "a list of texts in quotes"
-    bounds = [
-        f"{word} {schema[key]:g}"
-        for key, word in (
-            ("exclusiveMinimum", "over"),
-            ("minimum", "at least"),
-            ("exclusiveMaximum", "under"),
-            ("maximum", "at most"),
-        )
-        if key in schema
-    ]
-    return " ".join([text, " and ".join(bounds)]) if bounds else text
+    kind = "texts" if schema.get("items", {}).get("type") == "string" else schema["type"]
+    bounds = [f"{word} {schema[key]:g}" for key, word in BOUNDS.items() if key in schema]
+    return " ".join(filter(None, [WORDS[kind], " and ".join(bounds)]))

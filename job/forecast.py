@@ -1,89 +1,103 @@
 """What will happen with a token, worked out from its settings before anything is asked."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from job.config import Config, Preset, presets
-from job.errors import SinkError
+from job.errors import SecretUnavailable, SinkError
 from job.schedule import Policy, broken_promise, due_at
 from job.secret import Secret
 from job.settings import FileSinkSettings, SecretsManagerSinkSettings, TokenSettings, seconds
 from job.sinks import Sink
+from job.text import DAY_S, duration, entry
 from job.tokens import Token
-from job.wire import Wiring
+from job.wire import Wiring, token_url_of
 
-DAY_S = 86_400
 ASSUMED_LIFE_S = 3600
 VERSIONS_PER_DAY = 100
 """AWS keeps 100 versions of a secret and removes none that is younger than a day."""
+LEAST_INTERVAL_S = DAY_S / VERSIONS_PER_DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What will happen with one token; `life_s` is `known_from` somewhere."""
+    """What will happen with one token; `life_s` is `known_from` somewhere.
+
+    The refresh comes between `earliest_s` and `latest_s` after the exchange, by chance.
+    """
 
     token: str
     token_url: str
     auth_method: str
     life_s: int
     known_from: str
-    refresh_after_s: int
-    left_at_refresh_s: int
+    earliest_s: int
+    latest_s: int
     min_validity_s: int
-    exchanges_per_day: float
     sinks: tuple[str, ...]
+    secrets: int
     warnings: tuple[str, ...]
+
+    @property
+    def per_day(self) -> float:
+        """Return the exchanges a day at most, and so the versions of a secret."""
+        return DAY_S / max(self.earliest_s, 1)
 
     def __str__(self) -> str:
         """Give the lines that `check` prints."""
-        return "\n".join([self.token, *(f"  {head:<16} {text}" for head, text in self._lines())])
+        return "\n".join([self.token, *(entry(head, text) for head, text in self._lines())])
 
     def _lines(self) -> Iterator[tuple[str, str]]:
-        yield "token endpoint", f"{self.token_url} ({self.auth_method})"
-        yield "life", f"{duration(self.life_s)}: {self.known_from}"
-        yield "refresh", f"after {duration(self.refresh_after_s)} at the latest"
+        yield "token endpoint", f"{self.token_url.partition('?')[0]} ({self.auth_method})"
+        yield "token life", f"{duration(self.life_s)} ({self.known_from})"
+        yield "refresh", self._refresh()
         yield "promise", self._promise()
-        yield "exchanges a day", f"about {self.exchanges_per_day:g}"
+        yield "exchanges", f"{_count(self.per_day)} a day at most"
+        if self.secrets:
+            yield "secret versions", f"{_count(self.per_day)} a day at most, in each secret"
         for sink in self.sinks:
             yield "sink", sink
         for warning in self.warnings:
-            yield "warning", warning
+            yield "WARNING", warning
+
+    def _refresh(self) -> str:
+        earliest, latest = duration(self.earliest_s), duration(self.latest_s)
+        when = latest if earliest == latest else f"{earliest} to {latest}"
+        return f"{when} after the exchange before"
 
     def _promise(self) -> str:
-        spare = self.left_at_refresh_s - self.min_validity_s
-        if spare < 0:
-            left = max(self.left_at_refresh_s, 0)
-            return f"can't be held: {duration(left)} of life are left at the refresh"
+        left = self.life_s - self.latest_s
+        if left < self.min_validity_s:
+            return f"can't be held: {duration(max(left, 0))} of life are left at the refresh"
         return (
-            f"a token that is read is valid for {duration(self.min_validity_s)} more, "
-            f"through an outage of up to {duration(spare)}"
+            f"whoever reads a token can use it for {duration(self.min_validity_s)} more, even "
+            f"through an outage of {duration(left - self.min_validity_s)}"
         )
 
 
-def forecasts(config: Config, wiring: Wiring, *, read_all: bool) -> Iterator[Forecast]:
-    """Yield the plan of each token; `read_all` reads remote sinks too, to know the real life."""
+def forecasts(config: Config, wiring: Wiring, *, online: bool) -> Iterator[Forecast]:
+    """Yield the plan of each token; `online` reads remote sinks too, to know the real life."""
     known = presets()
     for name, settings in config.tokens.items():
         sinks = wiring.sinks(name, settings, config.folder)
         pairs = zip(sinks, settings.sinks, strict=True)
-        readable = [s for s, kind in pairs if read_all or isinstance(kind, FileSinkSettings)]
+        readable = [s for s, kind in pairs if online or isinstance(kind, FileSinkSettings)]
         life, known_from = _life(settings, readable, known.get(settings.provider or ""))
         token = Token(Secret(""), "Bearer", "", 0, life, known_from)
         policy = wiring.policy(settings)
-        due = due_at(token, policy, 0.0)
-        per_day = DAY_S / max(due_at(token, policy, 1.0), 1.0)
         yield Forecast(
             name,
-            settings.token_url or "",
+            token_url_of(settings),
             settings.auth_method,
             life,
             known_from,
-            int(due),
-            int(life - due),
+            int(due_at(token, policy, 1.0)),
+            int(due_at(token, policy, 0.0)),
             int(policy.min_validity),
-            round(per_day, 1),
             tuple(sink.label for sink in sinks),
-            tuple(_warnings(settings, token, policy, per_day)),
+            sum(isinstance(kind, SecretsManagerSinkSettings) for kind in settings.sinks),
+            (*_source(settings, config, wiring), *_warnings(settings, token, policy)),
         )
 
 
@@ -96,44 +110,55 @@ def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None)
         except SinkError:
             continue
         if record is not None:
-            return record.token.life, f"the token in {sink.label}"
+            return max(record.token.life, 1), "as the stored token"
     if preset and preset.lifetime_hint:
         return int(seconds(preset.lifetime_hint)), f"what {preset.name} is known to give"
     return ASSUMED_LIFE_S, "an assumption: no token has been seen yet"
 
 
-def _warnings(
-    settings: TokenSettings, token: Token, policy: Policy, per_day: float
-) -> Iterator[str]:
+def _source(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[str]:
+    """Tell of a client secret that is not in its file; a command is not run just to look."""
+    if settings.client_secret.file is not None:
+        try:
+            wiring.secret(settings.client_secret, config.folder).resolve()
+        except SecretUnavailable as error:
+            yield error.message
+
+
+def _warnings(settings: TokenSettings, token: Token, policy: Policy) -> Iterator[str]:
     if reason := broken_promise(token, policy):
         yield reason
+    interval = due_at(token, policy, 1.0)
     in_aws = any(isinstance(sink, SecretsManagerSinkSettings) for sink in settings.sinks)
-    if in_aws and per_day > VERSIONS_PER_DAY:
+    if in_aws and interval < LEAST_INTERVAL_S:
         yield (
-            f"{per_day:.0f} secret versions a day are more than the {VERSIONS_PER_DAY} that AWS "
-            "Secrets Manager keeps (none is removed before it is a day old): writes will be "
-            "refused some day. Use a file sink, or have the provider give tokens that live "
-            f"{duration(_life_that_fits(policy))} or longer"
+            f"{_count(DAY_S / max(interval, 1))} secret versions a day are more than the "
+            f"{VERSIONS_PER_DAY} that AWS Secrets Manager keeps (it removes none that is younger "
+            f"than a day): writes will be refused some day. Use a file, or {_cure(policy)}"
         )
     if settings.reissue == "revokes_previous" and len(settings.sinks) > 1:
         yield (
-            "a new token kills the old one, and readers of the sink that is written last have "
-            "the dead one for that long: one sink is safer"
+            "a new token kills the old one, and until the last sink is written its readers have "
+            "the dead one: one sink is safer"
         )
 
 
-def _life_that_fits(policy: Policy) -> int:
-    """Return the shortest life that makes at most a version for each 14.4 minutes."""
-    share = policy.refresh_at - policy.jitter
-    return int(DAY_S / VERSIONS_PER_DAY / share)
+def _cure(policy: Policy) -> str:
+    if policy.max_age is not None and policy.max_age < LEAST_INTERVAL_S:
+        return f"set max_age to {duration(LEAST_INTERVAL_S)} or longer"
+    return f"have the provider give tokens that live {duration(life_that_fits(policy))} or longer"
 
 
-def duration(length_s: float) -> str:
-    """Return a length for people, in its two largest units."""
-    sign, rest = ("-", -int(length_s)) if length_s < 0 else ("", int(length_s))
-    parts: list[str] = []
-    for unit, size in (("d", DAY_S), ("h", 3600), ("m", 60), ("s", 1)):
-        count, rest = divmod(rest, size)
-        if count or (unit == "s" and not parts):
-            parts.append(f"{count}{unit}")
-    return sign + " ".join(parts[:2])
+def life_that_fits(policy: Policy) -> int:
+    """Return the life in whole minutes from which on AWS can keep all versions of a day."""
+    shares = policy.refresh_at - policy.jitter
+    margins = policy.min_validity + policy.retry_budget
+    by_margins = LEAST_INTERVAL_S + margins
+    by_share = LEAST_INTERVAL_S / shares if policy.reissue == "independent" else by_margins
+    # No refresh comes before half of the life.
+    needed = min(2 * LEAST_INTERVAL_S, max(by_share, by_margins))
+    return 60 * math.ceil(needed / 60)
+
+
+def _count(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"  # noqa: PLR2004  # two digits

@@ -11,27 +11,35 @@ from msgspec import Meta, Struct
 Duration = Annotated[
     str | int | float, Meta(description="A duration: 30s, 5m, 1h30m, or a number of seconds.")
 ]
+OsText = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+"""What system calls take: a NUL would end it."""
 AuthMethod = Literal["client_secret_basic", "client_secret_post"]
 Reissue = Literal["independent", "revokes_previous", "same_until_expiry"]
 Format = Literal["json", "raw", "header", "env", "template"]
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 _UNITS_S = (86_400, 3_600, 60, 1)
+MAX_DURATION_S = 10 * 365 * 86_400
+"""More is a mistake, and would not fit into a timer."""
 
 
 def seconds(duration: str | float) -> float:
-    """Return a duration in seconds; raises ValueError if it isn't one that is zero or more."""
-    if isinstance(duration, str) and duration.strip().isdecimal():
-        return float(duration)
-    if isinstance(duration, str):
-        found = _DURATION.fullmatch(duration.strip())
-        if found is None or not any(found.groups()):
-            raise ValueError(duration)
-        parts = zip(found.groups(), _UNITS_S, strict=True)
-        return float(sum(float(number or 0) * unit for number, unit in parts))
-    if isinstance(duration, bool) or not 0 <= duration < float("inf"):
-        raise ValueError(duration)
-    return float(duration)
+    """Return a duration in seconds; raises ValueError unless it is one, from 0 to ten years."""
+    length = _parsed(duration.strip()) if isinstance(duration, str) else duration
+    if not 0 <= length <= MAX_DURATION_S:
+        raise ValueError
+    return float(length)
+
+
+def _parsed(text: str) -> float:
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    found = _DURATION.fullmatch(text)
+    if found is None or not text:
+        raise ValueError
+    parts = zip(found.groups(), _UNITS_S, strict=True)
+    return sum(float(number or 0) * unit for number, unit in parts)
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,11 +51,12 @@ class SecretSettings(_Table, frozen=True, kw_only=True):
 
     env: Annotated[str, Meta(description="The name of an environment variable.")] | None = None
     file: (
-        Annotated[str, Meta(description="The path of a file that holds the secret alone.")] | None
+        Annotated[OsText, Meta(description="The path of a file that holds the secret alone.")]
+        | None
     ) = None
     command: (
         Annotated[
-            tuple[str, ...],
+            tuple[OsText, ...],
             Meta(description="A command and its arguments; it prints the secret. No shell."),
         ]
         | None
@@ -57,7 +66,7 @@ class SecretSettings(_Table, frozen=True, kw_only=True):
 class FileSinkSettings(_Table, frozen=True, kw_only=True, tag="file", tag_field="type"):
     """A local file, replaced atomically."""
 
-    path: Annotated[str, Meta(description="The file. Its folder must exist.")]
+    path: Annotated[OsText, Meta(description="The file. Its folder must exist.")]
     format: Annotated[Format, Meta(description="The layout of the file.")] = "json"
     template: (
         Annotated[
@@ -155,7 +164,7 @@ class CommonSettings(_Table, frozen=True, kw_only=True):
         Duration, Meta(description="The total deadline of one exchange, from DNS to last byte.")
     ] = "15s"
     ca_file: (
-        Annotated[str, Meta(description="A PEM file of the certificate authorities to trust.")]
+        Annotated[OsText, Meta(description="A PEM file of the certificate authorities to trust.")]
         | None
     ) = None
     proxy: (
@@ -223,7 +232,8 @@ class TokenSettings(CommonSettings, frozen=True, kw_only=True):
         SecretSettings, Meta(description="Where the client secret comes from; never the secret.")
     ]
     sinks: Annotated[
-        tuple[SinkSettings, ...], Meta(description="The places where readers find the token.")
+        tuple[SinkSettings, ...],
+        Meta(description="The places where readers find the token.", min_length=1),
     ]
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from job.config import Config
 from job.errors import SinkError
-from job.forecast import duration
 from job.schedule import Policy, due_at
 from job.sinks import Sink
+from job.text import duration
 from job.tokens import Record
 from job.wire import Wiring, key_of
 
@@ -47,7 +47,7 @@ def row_of(name: str, sink: Sink, request_key: str, policy: Policy, now: float) 
     try:
         record = sink.read()
     except SinkError as error:
-        return Row(name, sink.label, "unreadable", problem=str(error))
+        return Row(name, sink.label, "unreadable", problem=error.message)
     if record is None:
         return Row(name, sink.label, "missing", problem="no token has been stored yet")
     state, problem = _state_of(record, request_key, policy, now)
@@ -75,18 +75,18 @@ def _state_of(
     return "current", None
 
 
-def current_record(sinks: Sequence[Sink], now: float) -> tuple[Record | None, str | None]:
-    """Return the first valid record, or None and why no sink could be read (None if one could)."""
-    problems = []
+def current_record(sinks: Sequence[Sink], now: float) -> tuple[Record | None, list[SinkError]]:
+    """Return the first valid record, or None and the errors of the sinks that can't be read."""
+    errors = []
     for sink in sinks:
         try:
             record = sink.read()
         except SinkError as error:
-            problems.append(f"{sink.label}: {error}")
+            errors.append(error)
             continue
         if record is not None and now < record.token.expires_at:
-            return record, None
-    return None, "; ".join(problems) if len(problems) == len(sinks) else None
+            return record, []
+    return None, errors
 
 
 def worst(found: list[Row]) -> int:
@@ -94,27 +94,27 @@ def worst(found: list[Row]) -> int:
     return max((row.severity for row in found), default=CRITICAL)
 
 
-def table(found: list[Row], now: float) -> Iterator[str]:
-    """Yield the lines of a table for people."""
+def table(found: Sequence[Row], now: float) -> Iterator[str]:
+    """Yield the lines of a table for people, and below it what is wrong."""
     cells = [("TOKEN", "STATE", "TIME LEFT", "REFRESH", "SINK")]
-    cells += [
-        (
-            row.token,
-            row.state,
-            "-" if row.left_s is None else duration(row.left_s),
-            "-"
-            if row.refresh_at is None
-            else f"in {duration(row.refresh_at - now)}"
-            if row.refresh_at > now
-            else f"{duration(now - row.refresh_at)} late",
-            row.sink,
-        )
-        for row in found
-    ]
+    cells += [(row.token, row.state, _left(row), _refresh(row, now), row.sink) for row in found]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     for line in cells:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         yield "  ".join(padded).rstrip()
     for row in found:
         if row.problem:
-            yield f"{row.token} in {row.sink}: {row.problem}"
+            yield f"\n{row.token} in {row.sink}:\n  {row.problem}"
+
+
+def _left(row: Row) -> str:
+    if row.left_s is None:
+        return "-"
+    return duration(row.left_s) if row.left_s > 0 else "none"
+
+
+def _refresh(row: Row, now: float) -> str:
+    if row.refresh_at is None:
+        return "-"
+    wait_s = row.refresh_at - now
+    return f"in {duration(wait_s)}" if wait_s > 0 else f"{duration(-wait_s)} late"

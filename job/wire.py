@@ -28,6 +28,8 @@ from job.sinks.file import FileSink, sweep
 from job.tokens import OutputFormat, Token, request_key
 
 if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
     from job.oauth.exchange import ClientCredentials
     from job.oauth.transport import Transport
     from job.sinks.secrets_manager import SecretsManagerSink
@@ -65,7 +67,7 @@ class Wiring:
         self.environ = environ
         self._host = host
         self._clock = clock
-        self._clients: dict[tuple[str | None, ...], Callable[[], object]] = {}
+        self._clients: dict[tuple[str | None, ...], Callable[[], SecretsManagerClient]] = {}
         self._policies: dict[Policy, Policy] = {}
         self._transports: dict[tuple[float, str, str], Transport] = {}
         self._lock = threading.Lock()
@@ -78,7 +80,7 @@ class Wiring:
         that is known of it.
         """
         sweep(
-            self._path(config.folder, sink.path)
+            os.path.join(config.folder, sink.path)
             for token in config.tokens.values()
             for sink in token.sinks
             if isinstance(sink, FileSinkSettings)
@@ -126,13 +128,25 @@ class Wiring:
         if settings.env is not None:
             return WatchedSecret(EnvironmentSecret(settings.env, self.environ))
         if settings.file is not None:
-            return WatchedSecret(FileSecret(self._path(folder, settings.file)))
+            return WatchedSecret(FileSecret(os.path.join(folder, settings.file)))
         return WatchedSecret(CommandSecret(settings.command or ()))
 
-    def ca_file(self, settings: CommonSettings, folder: str) -> str:
+    def transport(self, settings: CommonSettings, folder: str) -> "Transport":
+        """Return how to reach a token endpoint; all tokens with the same way share it."""
+        from job.oauth.transport import Transport  # noqa: PLC0415  # 0.1 s of CPU
+
+        proxy = proxy_for(token_url_of(settings), settings.proxy, self.environ)
+        key = (seconds(settings.timeout), self._ca_file(settings, folder), proxy)
+        with self._lock:
+            if key not in self._transports:
+                proxies = {"http": proxy, "https": proxy} if proxy else {}
+                self._transports[key] = Transport(*key[:2], proxies)
+            return self._transports[key]
+
+    def _ca_file(self, settings: CommonSettings, folder: str) -> str:
         """Return the file of certificate authorities to trust, empty for the usual ones."""
-        if settings.ca_file is not None:
-            return self._path(folder, settings.ca_file)
+        if settings.ca_file:
+            return os.path.join(folder, settings.ca_file)
         return next((self.environ[v] for v in CA_VARIABLES if self.environ.get(v)), "")
 
     def _refresher(
@@ -162,13 +176,11 @@ class Wiring:
                 )
             case "client_secret_post":
                 auth = client_auth.ClientSecretPost(settings.client_id, secret.resolve)
-        url = token_url_of(settings)
-        proxy = proxy_for(url, settings.proxy, self.environ)
         return exchange.ClientCredentials(
-            exchange.TokenRequest(url, params_of(settings), settings.headers),
+            exchange.TokenRequest(token_url_of(settings), params_of(settings), settings.headers),
             auth,
             secret,
-            self._transport(seconds(settings.timeout), self.ca_file(settings, folder), proxy),
+            self.transport(settings, folder),
             answer.AnswerRules(
                 scope=" ".join(settings.scope),
                 lifetime=_maybe_int(settings.lifetime),
@@ -179,23 +191,12 @@ class Wiring:
             self._clock,
         )
 
-    def _transport(self, timeout_s: float, ca_file: str, proxy: str) -> "Transport":
-        """Return the transport of these settings; all tokens that have them share it."""
-        from job.oauth.transport import Transport  # noqa: PLC0415
-
-        key = (timeout_s, ca_file, proxy)
-        with self._lock:
-            if key not in self._transports:
-                proxies = {"http": proxy, "https": proxy} if proxy else {}
-                self._transports[key] = Transport(timeout_s, ca_file, proxies)
-            return self._transports[key]
-
     def _sink(self, name: str, settings: SinkSettings, folder: str) -> Sink:
         layout = OutputFormat(settings.format, name, settings.template or "")
         match settings:
             case FileSinkSettings():
                 return FileSink(
-                    self._path(folder, settings.path),
+                    os.path.join(folder, settings.path),
                     layout,
                     mode=int(settings.mode, 8),
                     owner=settings.owner,
@@ -216,7 +217,7 @@ class Wiring:
         return secrets_manager.SecretsManagerSink(
             settings.secret_id,
             layout,
-            self._clients[account],  # type: ignore[arg-type]
+            self._clients[account],
             json_key=settings.json_key,
             create=settings.create,
             kms_key_id=settings.kms_key_id,
@@ -224,10 +225,6 @@ class Wiring:
             compare_and_swap=settings.compare_and_swap,
             overwrite=settings.overwrite,
         )
-
-    @staticmethod
-    def _path(folder: str, path: str) -> str:
-        return os.path.join(folder, path)
 
 
 def token_url_of(settings: CommonSettings) -> str:
@@ -275,7 +272,7 @@ def proxy_for(url: str, proxy: str | None, environ: Mapping[str, str]) -> str:
 
 
 def _digest(settings: TokenSettings, folder: str) -> bytes:
-    return hashlib.sha256(folder.encode() + b"\0" + msgspec.json.encode(settings)).digest()
+    return hashlib.sha256(os.fsencode(folder) + b"\0" + msgspec.json.encode(settings)).digest()
 
 
 def _maybe(duration: str | float | None) -> float | None:
