@@ -131,7 +131,7 @@ def test_the_crontab_works_as_it_stands() -> None:
     """Its one line runs `once` every minute, by absolute paths, with no bare percent sign."""
     lines = (ROOT / "crontab.example").read_text().splitlines()
     entries = [line for line in lines if line and not re.match(r"#|[A-Z]+=", line)]
-    [(*when, program, verb, _, config, _, level)] = [entry.split() for entry in entries]
+    [(*when, program, verb, _, config, _, _, _, level)] = [entry.split() for entry in entries]
     assert when == ["*"] * 5
     assert (program[0], verb, config[0], level) == ("/", "once", "/", "error")
     assert "%" not in entries[0]

@@ -9,7 +9,10 @@ import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import Provider from 'oidc-provider';
 
-const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
+// What the package has to say goes where nobody parses it.
+console.info = console.error;
+
+const say = (message, then) => process.stdout.write(`${JSON.stringify(message)}\n`, then);
 
 function providerAt(issuer, { lifetime, clients }) {
   return new Provider(issuer, {
@@ -24,7 +27,10 @@ function providerAt(issuer, { lifetime, clients }) {
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
-      introspection: { enabled: true },
+      introspection: {
+        enabled: true,
+        allowedPolicy: (_, client, token) => token.clientId === client.clientId,
+      },
     },
     ttl: { ClientCredentials: lifetime },
   });
@@ -41,7 +47,7 @@ server.listen(0, '127.0.0.1', () => {
     seen.granted[oidc.client.clientId] = (seen.granted[oidc.client.clientId] ?? 0) + 1;
   });
   provider.on('grant.error', () => { seen.refused += 1; });
-  lines.on('close', () => process.stdout.write(`${JSON.stringify(seen)}\n`, () => process.exit(0)));
+  lines.on('close', () => say(seen, () => process.exit(0)));
   server.on('request', provider.callback());
   say({ issuer });
 });

@@ -151,8 +151,9 @@ def provider(clients: list[Client], tmp_path: Path) -> Iterator[Provider]:
 
 
 @pytest.fixture
-def aws_url() -> Iterator[str]:
-    """Start a stand-in for AWS."""
+def aws_url(caplog: pytest.LogCaptureFixture) -> Iterator[str]:
+    """Start a stand-in for AWS; it is kept from logging every request."""
+    caplog.set_level("WARNING", logger="werkzeug")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -209,8 +210,11 @@ def job(config: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     argv = [sys.executable, "-m", "job", "--config", str(config), "run"]
-    with log.open("w") as stderr, running(argv, env=environ, stderr=stderr) as process:
-        yield process
+    try:
+        with log.open("w") as stderr, running(argv, env=environ, stderr=stderr) as process:
+            yield process
+    finally:
+        sys.stdout.write(log.read_text())  # pytest shows it when the test fails
 
 
 def file_content(path: Path) -> str | None:
@@ -219,12 +223,15 @@ def file_content(path: Path) -> str | None:
 
 
 def secret_content(secrets_manager: SecretsManagerClient, secret_id: str) -> str | None:
-    """Read the current version of a secret."""
+    """Read the current version of a secret.
+
+    AWSCURRENT is AWS's own default; the stand-in forgets it when the label is moved.
+    """
     try:
-        value: str = secrets_manager.get_secret_value(SecretId=secret_id)["SecretString"]
+        value = secrets_manager.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT")
     except secrets_manager.exceptions.ResourceNotFoundException:
         return None
-    return value
+    return value["SecretString"]
 
 
 def versions(secrets_manager: SecretsManagerClient, secret_id: str) -> list[str]:
