@@ -63,6 +63,22 @@ def test_the_events_reference_has_the_levels_of_the_types() -> None:
     assert set.union(*told.values()) <= set(get_args(events.Level))
 
 
+def test_every_failure_code_of_the_code_is_in_the_reference() -> None:
+    """A code that a sink or the exchange can give is explained in docs/events.md."""
+    sources = [*(ROOT / "job" / "sinks").glob("*.py"), *(ROOT / "job" / "oauth").glob("*.py")]
+    given = {
+        code
+        for path in sources
+        for code in re.findall(
+            r"(?:_Fault\(|Rejected\(|Unavailable\(|Invalid\(|_refuse\(|_rejected\(|_DENIED = \("
+            r"|_NO_DIRECTORY = \(|errno\.[A-Z]+: \()\s*(?:[A-Za-z_.]+,\s*)*\"([a-z0-9_]+)\"",
+            path.read_text("utf-8"),
+        )
+    }
+    assert len(given) > 30
+    assert given - set(re.findall(r"`([a-z0-9_]+)`", page("events"))) - {"version_exists"} == set()
+
+
 def test_the_readme_names_verbs_that_exist() -> None:
     """Every `freshtoken VERB` of the README and the guides is a verb."""
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
