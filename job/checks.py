@@ -1,17 +1,15 @@
 """What types can't tell about settings: each rule yields a key, what is wrong, and the cure."""
 
-import difflib
 import ipaddress
 import json
 import os.path
 import re
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from job.settings import (
     FileSinkSettings,
-    SecretsManagerSinkSettings,
     SinkSettings,
     TokenSettings,
     seconds,
@@ -47,6 +45,13 @@ def place_of(key: str, table: str = "tokens") -> str:
     return f"{table}.{written}" if table else written
 
 
+def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """Return the known word that is most like this one, or None if none is (0 to 1)."""
+    import difflib  # noqa: PLC0415  # 4 ms of CPU, for mistakes only
+
+    return next(iter(difflib.get_close_matches(word, list(known), 1, likeness)), None)
+
+
 def of_token(
     name: str, token: TokenSettings, providers: Mapping[str, object]
 ) -> Iterator[tuple[str, str]]:
@@ -54,8 +59,8 @@ def of_token(
     if not NAME.fullmatch(name):
         yield "", "a name has letters, digits and . _ - only"
     if token.provider and token.provider not in providers:
-        near = difflib.get_close_matches(token.provider, providers, 1)
-        cure = f"did you mean {near[0]}?" if near else f"known are {', '.join(providers)}"
+        near = nearest(token.provider, providers)
+        cure = f"did you mean {near}?" if near else f"known are {', '.join(providers)}"
         yield "provider", f"unknown; {cure}"
     if token.jitter >= token.refresh_at:
         yield "jitter", "must be less than refresh_at"
@@ -88,7 +93,7 @@ def _places_of(sink: SinkSettings, folder: str) -> tuple[list[Place], list[Place
         case FileSinkSettings():
             place: Place = ("file", os.path.normpath(os.path.join(folder, sink.path)))
             return [place], [place]
-        case SecretsManagerSinkSettings():
+        case _:
             secret = ("aws", sink.region, sink.profile, sink.endpoint_url, sink.secret_id)
             whole, any_key, key = (*secret, None), (*secret, ""), (*secret, sink.json_key)
             if sink.json_key is None:
@@ -179,7 +184,7 @@ def _of_sink(sink: SinkSettings) -> Iterator[tuple[str, str]]:
                 yield "path", "must name a file"
             if not re.fullmatch(r"0?[0-7]{3}", sink.mode):
                 yield "mode", 'must be permission bits in octal, such as "0640"'
-        case SecretsManagerSinkSettings():
+        case _:
             if not sink.secret_id:
                 yield "secret_id", "is empty"
             if sink.json_key == "":

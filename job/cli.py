@@ -77,7 +77,7 @@ def run(options: Options) -> int:
     \b
     Examples:
       freshtoken run --config /etc/freshtoken/freshtoken.toml
-      kill -HUP PID     read the configuration again; keep the old one if it is bad
+      kill -HUP PID     read the configuration again; a bad one is refused
       kill -USR1 PID    refresh every token now
     """  # noqa: D301
     from job.daemon import Daemon  # noqa: PLC0415
@@ -137,7 +137,7 @@ def check(options: Options, *, online: bool) -> int:
     \b
     Examples:
       freshtoken check
-      freshtoken check --online    also DNS, TLS, the endpoint, the clock, the sinks
+      freshtoken check --online    also DNS, TLS, the clock, the sinks
 
     \b
     Exit status:
@@ -330,10 +330,8 @@ def demo(options: Options, length: str | None, lifetime: str, tokens: int) -> in
         length_s = None if length is None else seconds(length)
         lifetime_s = max(int(seconds(lifetime)), 2)
     except ValueError:
-        raise click.BadParameter("a duration is written as 30s or 5m") from None
-    program = sys.argv[0]
-    if program.endswith("__main__.py"):
-        program = "python -m job"
+        raise click.UsageError("a duration is written as 30s or 5m") from None
+    program = "python -m job" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
     return run_demo(length_s, lifetime_s, tokens, program)
 
 

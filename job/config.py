@@ -1,6 +1,5 @@
 """From a file or the environment to settings, or to every problem at once with place and cure."""
 
-import difflib
 import itertools
 import os.path
 import tomllib
@@ -137,7 +136,7 @@ def load(path: str | None, environ: Mapping[str, str], *, with_secrets: bool = F
         tokens, problems = _examined(from_environment(environ), folder, needed)
         token = checks.place_of(next(iter(tokens)))
         problems = [_as_variable(problem, token) for problem in problems]
-        problems += _slips(environ)
+        problems += _amiss(environ)
     if problems:
         raise ConfigError(list(dict.fromkeys(map(str, problems))), origin)
     return Config(tokens, folder, origin)
@@ -203,15 +202,17 @@ def _as_variable(problem: Problem, token: str) -> Problem:
     return Problem(variable, text.partition("; it must be")[0])
 
 
-def _slips(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield the variables that are not ours, but nearly."""
+def _amiss(environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield the variables that are not ours, but nearly, and those that hold no text."""
     prefix = "FRESHTOKEN_"
     known = [name.removeprefix(prefix) for name in VARIABLES.values()]
-    for name in sorted(environ):
+    for name in sorted(name for name in environ if name.startswith(prefix)):
         own = name.removeprefix(prefix)
-        if name.startswith(prefix) and own not in known:
-            for near in difflib.get_close_matches(own, known, 1, CLOSE):
-                yield Problem(name, f"unknown variable; did you mean {prefix}{near}?")
+        near = None if own in known else checks.nearest(own, known, CLOSE)
+        if near:
+            yield Problem(name, f"unknown variable; did you mean {prefix}{near}?")
+        if own in known and environ[name].encode(errors="replace").decode() != environ[name]:
+            yield Problem(name, "is not UTF-8 text")
 
 
 def tokens_of(
@@ -363,8 +364,8 @@ def _unknown(table: Mapping[str, Any], kind: type, place: str) -> Iterator[Probl
         elif key in LATER:
             yield Problem(where, LATER[key])
         else:
-            near = difflib.get_close_matches(key, known, 1)
-            cure = f"did you mean {near[0]}?" if near else "see `freshtoken schema`"
+            near = checks.nearest(key, known)
+            cure = f"did you mean {near}?" if near else "see `freshtoken schema`"
             yield Problem(where, f"unknown key; {cure}")
 
 

@@ -64,16 +64,15 @@ class Forecast:
     def _refresh(self) -> str:
         earliest, latest = duration(self.earliest_s), duration(self.latest_s)
         when = latest if earliest == latest else f"{earliest} to {latest}"
-        return f"{when} after the exchange before"
+        return f"{when} after each exchange"
 
     def _promise(self) -> str:
         left = self.life_s - self.latest_s
         if left < self.min_validity_s:
             return f"can't be held: {duration(max(left, 0))} of life are left at the refresh"
-        return (
-            f"whoever reads a token can use it for {duration(self.min_validity_s)} more, even "
-            f"through an outage of {duration(left - self.min_validity_s)}"
-        )
+        text = f"a token that is read works for {duration(self.min_validity_s)} more"
+        spare = left - self.min_validity_s
+        return f"{text}, even through an outage of {duration(spare)}" if spare else text
 
 
 def forecasts(config: Config, wiring: Wiring, *, online: bool) -> Iterator[Forecast]:
@@ -92,12 +91,15 @@ def forecasts(config: Config, wiring: Wiring, *, online: bool) -> Iterator[Forec
             settings.auth_method,
             life,
             known_from,
-            int(due_at(token, policy, 1.0)),
-            int(due_at(token, policy, 0.0)),
-            int(policy.min_validity),
+            round(due_at(token, policy, 1.0)),
+            round(due_at(token, policy, 0.0)),
+            round(policy.min_validity),
             tuple(sink.label for sink in sinks),
             sum(isinstance(kind, SecretsManagerSinkSettings) for kind in settings.sinks),
-            (*_source(settings, config, wiring), *_warnings(settings, token, policy)),
+            (
+                *(() if online else _source(settings, config, wiring)),
+                *_warnings(settings, token, policy),
+            ),
         )
 
 
@@ -117,7 +119,7 @@ def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None)
 
 
 def _source(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[str]:
-    """Tell of a client secret that is not in its file; a command is not run just to look."""
+    """Tell of a client secret that is not in its file; no command is run just to look."""
     if settings.client_secret.file is not None:
         try:
             wiring.secret(settings.client_secret, config.folder).resolve()

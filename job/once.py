@@ -8,20 +8,24 @@ from typing import Any
 
 from job.events import (
     Event,
+    JobCrashed,
     TokenAdopted,
     TokenDeliveryFailed,
     TokenPromiseUnholdable,
     TokenRefreshed,
     TokenRefreshFailed,
+    crashed,
 )
 from job.pool import Pool
 from job.refresh import Refresher
 
-SEVERITY = (0, 75, 74, 77, 78, 70)
+OWN_BUG = 70
+SEVERITY = (0, 75, 74, 77, 78, OWN_BUG)
 """Exit statuses (sysexits.h) from the best to the worst: the worst of all tokens is returned."""
 QUIET = (TokenAdopted, TokenPromiseUnholdable)
 """What happens at every pass over a good token, and so is not news."""
 WORKERS = 8
+STOP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Outcome:
     def exit_status(self) -> int:
         """Return the worst of the failures, or 0."""
         failed = (TokenRefreshFailed, TokenDeliveryFailed)
+        if any(isinstance(event, JobCrashed) for event in self.events):
+            return OWN_BUG
         return worst(event.exit_code for event in self.events if isinstance(event, failed))
 
     @property
@@ -67,25 +73,25 @@ def worst(statuses: Iterable[int]) -> int:
 def run_once(
     refreshers: Sequence[Refresher], report: Callable[[Event], None], *, force: bool
 ) -> list[Outcome]:
-    """Step each refresher once, several at a time, and report what is news as it comes."""
-    done: SimpleQueue[Outcome | Exception] = SimpleQueue()
+    """Step each refresher once, several at a time, and report what is news as it comes.
+
+    A bug in one of them is an outcome too: the others are refreshed all the same.
+    """
+    done: SimpleQueue[Outcome] = SimpleQueue()
 
     def step(refresher: Refresher) -> None:
         try:
             done.put(Outcome(refresher.name, refresher.step(force=force)))
-        except Exception as error:  # noqa: BLE001  # raised again by the thread that waits
-            done.put(error)
+        except Exception as error:  # noqa: BLE001  # told as an event, without its values
+            done.put(Outcome(refresher.name, (crashed(error, refresher.name),)))
 
     pool = Pool(WORKERS)
     for refresher in refreshers:
         pool.submit(refresher.seconds_left(), functools.partial(step, refresher))
     outcomes = []
     for _ in refreshers:
-        outcome = done.get()
-        if isinstance(outcome, Exception):
-            raise outcome
-        outcomes.append(outcome)
-        for event in outcome.news:
+        outcomes.append(done.get())
+        for event in outcomes[-1].news:
             report(event)
-    pool.stop(1.0)
+    pool.stop(STOP_S)
     return sorted(outcomes, key=lambda outcome: outcome.token)

@@ -1,19 +1,26 @@
-"""What `check --online` tries: DNS, TLS, the clock, reading the sinks. It mints nothing."""
+"""What `check --online` tries: the secret's source, DNS, TLS, the endpoint, the clock, the sinks.
 
+It mints nothing and writes nothing.
+"""
+
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-import requests
-
-from job.clock import Clock, system_clock
+from job.clock import Clock
 from job.config import Config
-from job.errors import SinkError
-from job.wire import Wiring, proxy_for, token_url_of
+from job.errors import ExchangeError, SecretUnavailable, SinkError
+from job.oauth.answer import Answer, members_of
+from job.oauth.refusal import refusal_of
+from job.oauth.transport import post_request
+from job.settings import FileSinkSettings, SinkSettings, TokenSettings
+from job.sinks import Sink
+from job.wire import Wiring, token_url_of
 
 SKEW_S = 30.0
-TIMEOUT_S = 10.0
+NO_ENDPOINT = (404, 405, 407, 410, 429)
+"""Statuses of the 4xx range that do not come from a token endpoint which is there and well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,59 +31,66 @@ class Finding:
     good: bool
     text: str
 
-    def __str__(self) -> str:
-        """Give the line that `check` prints."""
-        return f"  {self.what:<16} {'ok' if self.good else 'PROBLEM'}: {self.text}"
 
-
-def probe(
-    name: str, config: Config, wiring: Wiring, clock: Clock = system_clock
-) -> Iterator[Finding]:
-    """Try a token's endpoint without credentials, and read its sinks."""
+def probe(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
+    """Try what a token needs, short of asking for one."""
     settings = config.tokens[name]
+    yield _secret(settings, config, wiring)
+    yield from _endpoint(settings, config, wiring, clock)
+    sinks = wiring.sinks(name, settings, config.folder)
+    for sink, kind in zip(sinks, settings.sinks, strict=True):
+        yield _sink(sink, kind, config.folder)
+
+
+def _secret(settings: TokenSettings, config: Config, wiring: Wiring) -> Finding:
+    try:
+        wiring.secret(settings.client_secret, config.folder).resolve()
+    except SecretUnavailable as error:
+        return Finding("client secret", good=False, text=error.message)
+    return Finding("client secret", good=True, text="its source gives one")
+
+
+def _endpoint(
+    settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
+) -> Iterator[Finding]:
+    """Send a request without parameters or credentials, to which a token endpoint says no."""
     url = token_url_of(settings)
-    yield from _endpoint(
-        url,
-        wiring.ca_file(settings, config.folder),
-        proxy_for(url, settings.proxy, wiring.environ),
-        clock,
-    )
-    for sink in wiring.sinks(name, settings, config.folder):
-        try:
-            record = sink.read()
-        except SinkError as error:
-            yield Finding("sink", good=False, text=f"{sink.label}: {error}")
-        else:
-            holds = "holds a token" if record else "holds no token yet"
-            yield Finding("sink", good=True, text=f"{sink.label} can be read and {holds}")
-
-
-def _endpoint(url: str, ca_file: str, proxy: str, clock: Clock) -> Iterator[Finding]:
-    """Ask the endpoint something that needs no credentials: its answer shows that it is there."""
-    host = urlsplit(url).hostname
     before = clock().wall
     try:
-        with requests.Session() as session:
-            session.trust_env = False
-            session.verify = ca_file or True
-            session.proxies = {"http": proxy, "https": proxy} if proxy else {}
-            answer = session.head(url, timeout=TIMEOUT_S, allow_redirects=False)
-    except requests.exceptions.SSLError:
-        text = f"{host}: its certificate is not trusted; see ca_file, and look at the clock"
-        yield Finding("TLS", good=False, text=text)
+        sending = post_request(url, (), settings.headers, lambda request: request)
+        reply = wiring.transport(settings, config.folder).send(sending)
+    except ExchangeError as error:
+        yield Finding("endpoint", good=False, text=error.message)
         return
-    except requests.RequestException:
-        text = f"{host} can't be reached; see its name, the network and the proxy"
-        yield Finding("connection", good=False, text=text)
-        return
-    yield Finding("connection", good=True, text=f"{host} answers")
-    yield from _clock(answer.headers.get("Date"), (before + clock().wall) / 2)
+    answer = Answer(*reply, sent_at=(before + clock().wall) / 2)
+    good = 400 <= answer.status < 500 and answer.status not in NO_ENDPOINT  # noqa: PLR2004  # HTTP's range
+    text = (
+        f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"
+    )
+    if not good:
+        text = refusal_of(answer, members_of(answer.body)).message
+    yield Finding("endpoint", good, text)
+    yield from _clock(answer)
 
 
-def _clock(date: str | None, now: float) -> Iterator[Finding]:
+def _clock(answer: Answer) -> Iterator[Finding]:
+    if answer.dated is None or "age" in answer.headers:
+        return
+    skew = round(answer.sent_at - answer.dated)
+    side = "ahead of" if skew > 0 else "behind"
+    text = f"{abs(skew)} s {side} the server's" if abs(skew) > 1 else "the same as the server's"
+    yield Finding("clock", good=abs(skew) <= SKEW_S, text=f"this machine's is {text}")
+
+
+def _sink(sink: Sink, kind: SinkSettings, folder: str) -> Finding:
     try:
-        skew = now - parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
-        return
-    text = f"this machine is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server"
-    yield Finding("clock", good=abs(skew) <= SKEW_S, text=text)
+        record = sink.read()
+    except SinkError as error:
+        return Finding("sink", good=False, text=error.message)
+    if isinstance(kind, FileSinkSettings):
+        place = os.path.dirname(os.path.join(folder, kind.path))
+        if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
+            text = f"{place} can't be written by this user; give the permission, or run as another"
+            return Finding("sink", good=False, text=text)
+    holds = "holds a token" if record else "holds no token yet"
+    return Finding("sink", good=True, text=f"{sink.label} {holds}")

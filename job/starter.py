@@ -5,37 +5,41 @@ import textwrap
 from job.config import Preset
 
 HEAD = """\
-# freshtoken: keeps OAuth 2.0 client-credentials tokens current.
-# Check it:    freshtoken check
-# Try it once: freshtoken once
-# Keep it up:  freshtoken run
-# Every key:   freshtoken schema, or docs/configuration.md
+# freshtoken keeps OAuth 2.0 client-credentials tokens current.
+#   freshtoken check    every mistake at once, and the plan
+#   freshtoken once     get a token now, or when one is due: for cron
+#   freshtoken run      keep them current
+# Every key: docs/configuration.md, or `freshtoken schema`.
 
 [defaults]
-min_validity = "5m"          # the promise: whoever reads a token can use it this much longer
+min_validity = "5m"    # the promise: a token that is read works this long
 
 """
 
 OWN_PROVIDER = """\
 [tokens.partner]
-token_url     = ""                             # the provider's token endpoint
-auth_method   = "client_secret_basic"          # or "client_secret_post"
+token_url     = ""     # the provider's token endpoint: https://...
+auth_method   = "client_secret_basic"    # or "client_secret_post"
 # scope       = ["orders.read"]
 """
 
 PRESET = """\
-[tokens.{name}]
-provider      = "{name}"   # {title}
+# {title}
+# {docs}
+{notes}[tokens.{name}]
+provider      = "{name}"
+# auth_method = "{other}"    # instead of {method}
 """
 
 CLIENT = """\
-client_id     = ""                             # in quotes, even if it is a number
-client_secret = {{ env = "{variable}" }} # or {{ file = "/run/secrets/{name}" }}
+client_id     = ""     # in quotes, even if it is a number
+client_secret = {{ env = "{variable}" }}
+# client_secret = {{ file = "/run/secrets/{name}" }}
 
 [[tokens.{name}.sinks]]
 type   = "file"
-path   = "{name}.json"       # beside this file; better on a tmpfs: /run/freshtoken/{name}.json
-format = "json"              # json | raw | header | env | template
+path   = "{name}.json"    # better: /run/freshtoken/{name}.json
+format = "json"    # or raw, header, env, template
 mode   = "0600"
 
 # [[tokens.{name}.sinks]]
@@ -44,17 +48,24 @@ mode   = "0600"
 # region    = "ap-southeast-1"
 """
 
+METHODS = ("client_secret_basic", "client_secret_post")
+WIDTH = 76
+
 
 def starter(preset: Preset | None) -> str:
     """Return a configuration for a provider that is known, or for one's own."""
     if preset is None:
         return HEAD + OWN_PROVIDER + _client("partner")
-    notes = [f"# {preset.docs}", *(f"# {line}" for line in textwrap.wrap(preset.notes, 96))]
-    return HEAD + "\n".join(notes) + "\n" + PRESET.format(**_of(preset)) + _client(preset.name)
-
-
-def _of(preset: Preset) -> dict[str, str]:
-    return {"name": preset.name, "title": preset.title}
+    method = preset.settings["auth_method"]
+    head = PRESET.format(
+        name=preset.name,
+        title=preset.title,
+        docs=preset.docs,
+        notes="".join(f"# {line}\n" for line in textwrap.wrap(preset.notes, WIDTH)),
+        method=method,
+        other=next(other for other in METHODS if other != method),
+    )
+    return HEAD + head + _client(preset.name)
 
 
 def _client(name: str) -> str:

@@ -7,10 +7,11 @@ from job.config import Config
 from job.errors import SinkError
 from job.schedule import Policy, due_at
 from job.sinks import Sink
-from job.text import duration
+from job.text import duration, wrapped
 from job.tokens import Record
 from job.wire import Wiring, key_of
 
+NEVER_STORED = "no token has been stored yet; run `freshtoken once`"
 OK, WARNING, CRITICAL = 0, 1, 2
 
 
@@ -49,7 +50,7 @@ def row_of(name: str, sink: Sink, request_key: str, policy: Policy, now: float) 
     except SinkError as error:
         return Row(name, sink.label, "unreadable", problem=error.message)
     if record is None:
-        return Row(name, sink.label, "missing", problem="no token has been stored yet")
+        return Row(name, sink.label, "missing", problem=NEVER_STORED)
     state, problem = _state_of(record, request_key, policy, now)
     return Row(
         name,
@@ -95,16 +96,17 @@ def worst(found: list[Row]) -> int:
 
 
 def table(found: Sequence[Row], now: float) -> Iterator[str]:
-    """Yield the lines of a table for people, and below it what is wrong."""
+    """Yield the lines of a table for people, and below it what is wrong and what to do."""
     cells = [("TOKEN", "STATE", "TIME LEFT", "REFRESH", "SINK")]
     cells += [(row.token, row.state, _left(row), _refresh(row, now), row.sink) for row in found]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     for line in cells:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         yield "  ".join(padded).rstrip()
-    for row in found:
-        if row.problem:
-            yield f"\n{row.token} in {row.sink}:\n  {row.problem}"
+    problems = dict.fromkeys(f"{row.token}: {row.problem}" for row in found if row.problem)
+    if problems:
+        yield ""
+    yield from (wrapped(problem, "", "  ") for problem in problems)
 
 
 def _left(row: Row) -> str:

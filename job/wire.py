@@ -4,7 +4,7 @@ import hashlib
 import os.path
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, assert_type
 from urllib.parse import urlsplit
 
 import msgspec
@@ -99,8 +99,9 @@ class Wiring:
 
     def live_secrets(self, name: str | None) -> Iterator[Secret]:
         """Yield the secrets of a token that are in memory, or of all tokens for None."""
-        for token in [name] if name in self._built else list(self._built):
-            _, refresher, client_secret = self._built[token]
+        built = self._built  # a reload may put another one in its place in the meantime
+        for token in [name] if name in built else list(built):
+            _, refresher, client_secret = built[token]
             yield from refresher.live_secrets()
             if client_secret.last is not None:
                 yield client_secret.last
@@ -174,7 +175,8 @@ class Wiring:
                 auth = client_auth.ClientSecretBasic(
                     settings.client_id, secret.resolve, settings.basic_encoding
                 )
-            case "client_secret_post":
+            case post:
+                assert_type(post, Literal["client_secret_post"])  # a third one fails here
                 auth = client_auth.ClientSecretPost(settings.client_id, secret.resolve)
         return exchange.ClientCredentials(
             exchange.TokenRequest(token_url_of(settings), params_of(settings), settings.headers),
@@ -203,7 +205,7 @@ class Wiring:
                     group=settings.group,
                     overwrite=settings.overwrite,
                 )
-            case SecretsManagerSinkSettings():
+            case _:
                 return self._secrets_manager(settings, layout)
 
     def _secrets_manager(

@@ -1,0 +1,132 @@
+"""What the verbs have in common: options, configuration, wiring and the log."""
+
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from job.clock import system_clock
+from job.errors import ConfigError
+from job.events import ConfigRejected, Event
+
+if TYPE_CHECKING:
+    from job.config import Config
+    from job.observe.log import LogFormat, LogLevel
+    from job.refresh import Refresher
+    from job.secret import Secret
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+COMMON: "Mapping[str, tuple[str, click.ParamType[str], str]]" = {
+    "log_level": (
+        "LEVEL",
+        click.Choice(["debug", "info", "warning", "error", "critical"]),
+        "debug, info (the default), warning, error or critical.",
+    ),
+    "log_format": (
+        "FORMAT",
+        click.Choice(["json", "console"]),
+        "json or console; by default console on a terminal only.",
+    ),
+    "config": ("FILE", click.STRING, "The configuration file."),
+}
+"""The options that every verb takes: what stands for the value, its type, and the help."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that every verb takes, before it or after it."""
+
+    config: str | None = None
+    log_format: "LogFormat | None" = None
+    log_level: "LogLevel | None" = None
+
+
+class Job:
+    """What most verbs need: the configuration, the wiring, and a log that is made when needed."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
+        """Read nothing yet."""
+        from job.wire import Wiring  # noqa: PLC0415
+
+        self._options = options
+        self._environ = environ
+        self.wiring = Wiring(environ, os.uname().nodename, system_clock)
+        self._observe: Callable[[Event], None] | None = None
+
+    def load(self, *, with_secrets: bool = False) -> "Config":
+        """Return the configuration; raises ConfigError, also for client secrets if asked."""
+        from job.config import load  # noqa: PLC0415
+
+        return load(self._options.config, self._environ, with_secrets=with_secrets)
+
+    def refreshers(self) -> "dict[str, Refresher]":
+        """Return a refresher for each token; raises ConfigError."""
+        return self.wiring.refreshers(self.load(with_secrets=True))
+
+    def report(self, event: Event) -> None:
+        """Log an event on standard error."""
+        if self._observe is None:
+            self._observe = observer(self._options, self.wiring.live_secrets)
+        self._observe(event)
+
+    def rejected(self, error: ConfigError) -> int:
+        """Tell every problem: as an event where the log is JSON, else as lines for people."""
+        if format_of(self._options) != "json":
+            raise error
+        self.report(ConfigRejected(error.problems))
+        return error.exit_code
+
+
+def observer(
+    options: Options, live_secrets: "Callable[[str | None], Iterable[Secret]]"
+) -> Callable[[Event], None]:
+    """Return the log on standard error; JSON lines unless that is a terminal."""
+    from job.observe.log import log_observer  # noqa: PLC0415
+
+    level = options.log_level or "info"
+    return log_observer(sys.stderr, format_of(options), level, live_secrets)
+
+
+def format_of(options: Options) -> "LogFormat":
+    """Return the format of the log."""
+    return options.log_format or ("console" if sys.stderr.isatty() else "json")
+
+
+class Verbs(click.Group):
+    """Lists the verbs in the order of a person's first day."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """Return the order in which they are defined."""
+        return list(self.commands)
+
+
+def common(shown: Collection[str]) -> Callable[[Decorated], Decorated]:
+    """Add the options that every verb takes; the help shows those that matter to it."""
+
+    def decorate(function: Decorated) -> Decorated:
+        for name, (metavar, kind, text) in COMMON.items():
+            flag, hidden = "--" + name.replace("_", "-"), name not in shown
+            option = click.option(flag, type=kind, metavar=metavar, help=text, hidden=hidden)
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def options_of(ctx: click.Context, given: dict[str, Any]) -> Options:
+    """Take the common options out of what was given; after the verb they win over before it."""
+    own = {key: given.pop(key) for key in COMMON}
+    before = ctx.obj if isinstance(ctx.obj, Options) else Options()
+    return replace(before, **{key: value for key, value in own.items() if value is not None})
+
+
+def chosen_names(names: Sequence[str], known: Mapping[str, object]) -> list[str]:
+    """Return what was named, or all; a name that is unknown is a usage error."""
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"{name} is unknown; there are {', '.join(known)}")
+    return list(dict.fromkeys(names)) or list(known)
