@@ -105,24 +105,24 @@ class Refresher:
 
     def _renew(self, *, force: bool) -> None:
         """Adopt what another process was faster to store, or exchange; then deliver."""
-        if self._state.record is None and not force:
+        if self._state.record is None:
             # A restart or a cron run mostly finds a good token, and a look needs no claim.
-            self._look(self._askable())
-        if force or self._is_due():
+            self._look(self._askable(), force=force)
+        if self._is_due(force=force):
             with ExitStack() as claims:
-                readable = self._look(self._claim(claims, self._askable()))
-                if readable and (force or self._is_due()):
+                readable = self._look(self._claim(claims, self._askable()), force=force)
+                if readable and self._is_due(force=force):
                     self._exchange()
                 self._deliver()
         else:
             self._deliver()
 
-    def _is_due(self) -> bool:
-        return state.next_action(self._state, self._now()) is Action.EXCHANGE
+    def _is_due(self, *, force: bool = False) -> bool:
+        return force or state.next_action(self._state, self._now()) is Action.EXCHANGE
 
     def _is_mended(self) -> bool:
         """Tell whether the cause of a rejection seems to be gone before its wait is over."""
-        return self._state.rejected and not self._is_due() and self._source.changed()
+        return self._state.rejected and self._source.changed()
 
     def _askable(self) -> list[int]:
         return [*state.askable(self._state, self._now())]
@@ -138,7 +138,7 @@ class Refresher:
                 self._not_delivered(position, error)
         return won
 
-    def _look(self, positions: list[int]) -> bool:
+    def _look(self, positions: list[int], *, force: bool) -> bool:
         """Read these sinks and adopt the newest token found if it is good; False if none is read.
 
         Then nothing may be minted: the token could be stored nowhere, or be there already.
@@ -155,7 +155,7 @@ class Refresher:
         before, now = self._state.record, self._now()
         self._state = state.stored(self._state, readings, self._request_key, now, self._plan)
         record = self._state.record
-        if record and record is not before and not self._is_due():
+        if record and record is not before and not self._is_due(force=force):
             holder = next(p for p, r in readings.items() if r and r.receipt == record.receipt)
             self._adopted(record, holder)
         return True

@@ -125,8 +125,9 @@ def over_at(state: State, retry_at: float, now: Moment) -> float:
 
 def askable(state: State, now: Moment) -> Iterator[int]:
     """Yield the sinks, by position, that are not waiting for a retry."""
+    t = now.seen_from(state.anchor)
     for position, delivery in enumerate(state.deliveries):
-        if now.boot >= delivery.retry_at:
+        if over_at(state, delivery.retry_at, now) <= t:
             yield position
 
 
@@ -295,7 +296,7 @@ def blocked(state: State, now: Moment) -> State:
 
 
 def retry_now(state: State) -> State:
-    """Return the state with the wait after a failed exchange ended: its cause seems to be mended."""
+    """Return the state with the wait for an exchange ended: what it failed of seems mended."""
     return replace(state, retry_at=0.0)
 
 
@@ -332,17 +333,21 @@ def not_delivered(state: State, position: int, error: SinkError, now: Moment, pl
 def _backoff(state: State, failures: int, now: Moment, plan: Plan) -> float:
     """Return the wait after a failure that may pass; short ones begin before readers are at risk.
 
-    Readers who have no token are at risk.
+    Readers who have no token are at risk. Where a new token kills the old one they may be at any
+    failure: the answer with it may have been lost, and a sink that lacks it holds a dead one.
     """
     _, risk = readers_until(state)
-    lead = max(risk - now.seen_from(state.anchor), 0.0) if state.record and risk else 0.0
+    certain = state.record and plan.policy.reissue != "revokes_previous"
+    lead = max(risk - now.seen_from(state.anchor), 0.0) if certain and risk else 0.0
     cap = BACKOFF_CAP_S if lead else BACKOFF_CAP_AT_RISK_S
     return min(backoff(failures, cap, plan.draw(failures)), lead + BACKOFF_CAP_AT_RISK_S)
 
 
 def _in_hand(state: State, record: Record, now: Moment, due: float) -> State:
     """Take a record in hand: times are seen from now on, and failures to get one are over."""
-    deliveries = tuple(replace(d, held=False) for d in state.deliveries)
+    # After a step back, what the sinks still hold ends earlier by the new reading of the clock.
+    ahead = round(now.seen_from(state.anchor) - now.wall)
+    deliveries = tuple(_lagging(d, ahead) for d in state.deliveries)
     return replace(
         state,
         record=record,
@@ -353,6 +358,14 @@ def _in_hand(state: State, record: Record, now: Moment, due: float) -> State:
         failures=0,
         rejected=False,
     )
+
+
+def _lagging(delivery: Delivery, ahead: float) -> Delivery:
+    """Return what is known of a sink that lacks the new token, on a clock that was set back."""
+    if delivery.expires_at is None or delivery.risk_at is None:
+        return replace(delivery, held=False)
+    expires_at, risk = delivery.expires_at - ahead, delivery.risk_at - ahead
+    return replace(delivery, held=False, expires_at=expires_at, risk_at=risk)
 
 
 def _adoptable(record: Record, request_key: str, now: Moment) -> bool:

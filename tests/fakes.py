@@ -71,18 +71,37 @@ class ScriptedSource:
         return self.has_changed
 
 
+class AnsweringSource:
+    """A TokenSource that asks a function each time; `fetched` counts."""
+
+    def __init__(self, answer: Callable[[], Token]) -> None:
+        self.answer = answer
+        self.fetched = 0
+        self.has_changed = False
+
+    def fetch(self) -> Token:
+        self.fetched += 1
+        return self.answer()
+
+    def changed(self) -> bool:
+        return self.has_changed
+
+
 class MemorySink:
-    """A Sink in memory that fails as told: `errors` are raised one by one, reads and writes alike."""
+    """A Sink in memory that fails as told: the errors of each method are raised one by one."""
 
     def __init__(self, label: str = "memory", stored: Record | None = None) -> None:
         self.label = label
         self.stored = stored
+        self.claim_errors: list[SinkError] = []
         self.read_errors: list[SinkError] = []
         self.write_errors: list[SinkError] = []
         self.written: list[Record] = []
 
     @contextlib.contextmanager
     def claim(self) -> Iterator[None]:
+        if self.claim_errors:
+            raise self.claim_errors.pop(0)
         yield
 
     def read(self) -> Record | None:

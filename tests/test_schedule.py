@@ -51,7 +51,7 @@ def tokens(draw: st.DrawFn) -> Token:
 
 
 @st.composite
-def policies(draw: st.DrawFn, **fixed: object) -> Policy:
+def policies(draw: st.DrawFn, /, **fixed: object) -> Policy:
     """Make any policy that a configuration can have; `fixed` replaces any field."""
     refresh_at = draw(st.floats(0.001, 0.999))
     fields: dict[str, Any] = {
