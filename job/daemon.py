@@ -195,7 +195,7 @@ class Daemon:
                 case "dead":
                     self._tell(JobCrashed(error=reason, traceback=""))
                     return True, reason
-                case "stop":
+                case _:
                     return False, reason
 
     def _next_command(self) -> Command:

@@ -795,7 +795,9 @@ def test_a_sweep_that_hangs_ends_the_process_with_70() -> None:
     """Promise: a process that can't do its work any more leaves, for its supervisor to restart."""
     with gates(1) as (gate,):
         scene = Scene(FakeRefresher("a", left=lambda: len(gate())), tick_s=0.005, stop_s=0.1)
+        before = time.monotonic()
         assert scene.play(lambda: scene.told(JobStopped)) == 70
+        assert time.monotonic() - before < 2.0
     reason = "the sweep has missed 30 ticks"
     assert scene.events == [
         JobStarted(__version__, 1),

@@ -2,7 +2,8 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -31,12 +32,12 @@ def log_observer(
     form, it is masked. `live_secrets` gives those of a token, or all of them for None.
     """
     silence_libraries()
-    render = _json() if log_format == "json" else _console(colors=stream.isatty())
     logger = structlog.wrap_logger(
         structlog.WriteLogger(stream),
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
-            _line(render, live_secrets),
+            _masking(live_secrets),
+            _json() if log_format == "json" else _console(colors=stream.isatty()),
         ],
         wrapper_class=structlog.BoundLogger,
     )
@@ -63,19 +64,28 @@ def fields_of(event: Event) -> dict[str, Any]:
 
 def silence_libraries() -> None:
     """Keep the log to our own vocabulary: libraries log queries, headers and secrets."""
-    root = logging.getLogger()
-    root.setLevel(logging.CRITICAL)
-    root.addHandler(logging.NullHandler())
+    logging.disable(logging.CRITICAL)
 
 
-def _line(render: Render, live_secrets: LiveSecrets) -> Render:
-    """Return the last processor: order the fields, render them, and mask."""
+def _masking(live_secrets: LiveSecrets) -> Callable[[object, str, Fields], Fields]:
+    """Return the processor that orders the fields, and masks the values of an event's own.
 
-    def line(logger: object, level: str, fields: Fields) -> str:
+    Values and not the whole line: a secret like `:` or `e` must not break the line's JSON, nor may
+    what a renderer makes of a quote in a secret hide it.
+    """
+
+    def masking(_: object, level: str, fields: Fields) -> Fields:
+        secrets = tuple(live_secrets(fields.get("token")))
         head = {"timestamp": fields.pop("timestamp"), "level": level, "event": fields.pop("event")}
-        return mask(render(logger, level, head | dict(fields)), live_secrets(fields.get("token")))
+        return head | {name: _masked(value, secrets) for name, value in fields.items()}
 
-    return line
+    return masking
+
+
+def _masked(value: object, secrets: Sequence[Secret]) -> object:
+    if isinstance(value, tuple):
+        return [_masked(item, secrets) for item in value]
+    return mask(value, secrets) if isinstance(value, str) else value
 
 
 def _json() -> Render:
@@ -91,9 +101,15 @@ def _console(*, colors: bool) -> Render:
     renderer = structlog.dev.ConsoleRenderer(colors=colors, sort_keys=False)
 
     def render(logger: object, level: str, fields: Fields) -> str:
-        for name, value in fields.items():
-            if name.endswith("_at") and isinstance(value, int):
-                fields[name] = datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return str(renderer(logger, level, fields))
+        dated = {name: _dated(name, value) for name, value in fields.items()}
+        return str(renderer(logger, level, dated))
 
     return render
+
+
+def _dated(name: str, value: object) -> object:
+    """Return epoch seconds as a date; a number that is beyond all dates stays as it is."""
+    if name.endswith("_at") and isinstance(value, int):
+        with suppress(ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value
