@@ -8,7 +8,7 @@ import subprocess  # the `command` source runs what the operator configured, wit
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from job.errors import SecretUnavailable
 
@@ -61,21 +61,28 @@ class Secret:
 
 
 def mask(text: str, secrets: Iterable[Secret]) -> str:
-    """Return `text` with every secret replaced, in plain, form-encoded, Base64 and JSON form."""
-    forms = {form for secret in secrets for form in _forms(secret.reveal())}
+    """Return `text` with every secret replaced, in plain, URL, Base64 and JSON form.
+
+    A text in which a secret is only seen once its %XX are decoded comes back decoded.
+    """
+    values = [secret.reveal() for secret in secrets if secret.reveal()]
+    forms = {form for value in values for form in _forms(value)}
     # Longest first: a form that is a part of another would leave the rest of it in sight.
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, MASK)
+    for decode in (unquote, unquote_plus):
+        decoded = decode(text)
+        if any(value in decoded and value not in text for value in values):
+            return mask(decoded, map(Secret, values))
     return text
 
 
 def _forms(value: str) -> Iterable[str]:
     """Return the ways in which a value may stand in a text."""
-    if not value:
-        return ()
     encoded = base64.b64encode(value.encode()).decode().rstrip("=")
+    for_urls = encoded.translate(str.maketrans("+/", "-_"))
     as_json = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
-    return (value, quote_plus(value), quote(value, safe=""), encoded, *as_json)
+    return (value, quote_plus(value), quote(value, safe=""), encoded, for_urls, *as_json)
 
 
 class SecretSource(Protocol):

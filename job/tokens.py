@@ -13,6 +13,8 @@ from job.secret import Secret
 
 DOCUMENT_VERSION = 1
 REQUEST_KEY_LENGTH = 16
+END_OF_TIME = 253_402_300_800
+"""The year 10000: a time from here on is damage, and too large to reckon with."""
 
 FormatName = Literal["json", "raw", "header", "env", "template"]
 
@@ -194,18 +196,22 @@ def _to_json(head: dict[str, Any], record: Record, layout: OutputFormat) -> str:
 def _from_document(document: Mapping[str, Any], access_token: Secret) -> Record | None:
     ours = document.get("freshtoken")
     times = (document.get("obtained_at"), document.get("expires_at"))
-    if not isinstance(ours, dict) or not all(type(t) is int for t in times):
+    if not isinstance(ours, dict) or not all(map(_is_time, times)):
         return None
     extra = document.get("extra")
     token = Token(
         access_token,
         str(document.get("token_type", "Bearer")),
         str(document.get("scope", "")),
-        *times,  # type: ignore[arg-type]  # the line above has seen that both are int
+        *times,  # type: ignore[arg-type]  # they were seen to be int
         expiry_source=str(ours.get("expiry_source", "")),
         extra=extra if isinstance(extra, dict) else {},
     )
     return record_of(token, str(ours.get("request_key", "")))
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is int and 0 <= value < END_OF_TIME
 
 
 def _json_object(text: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from job.secret import Secret
 from job.tokens import (
+    END_OF_TIME,
     TEMPLATE_FIELDS,
     FormatName,
     OutputFormat,
@@ -28,7 +29,7 @@ RAW = OutputFormat("raw", "tiki")
 # RFC 6749 appendix A.12: an access token is visible ASCII.
 VALUES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-TIMES = st.integers(0, 2**40)
+TIMES = st.integers(0, (END_OF_TIME - 1) // 2)
 EXTRA = st.dictionaries(TEXTS, st.none() | st.booleans() | st.integers() | TEXTS, max_size=3)
 RECORDS = st.builds(
     lambda value, token_type, scope, start, life, source, extra, key: record_of(
@@ -147,6 +148,9 @@ def test_a_receipt_holds_no_token() -> None:
         {"access_token": "another"},
         {"expires_at": "tomorrow"},
         {"expires_at": True},
+        {"expires_at": 10**400},
+        {"expires_at": END_OF_TIME},
+        {"obtained_at": -1},
         {"obtained_at": 1.5},
         {"obtained_at": None},
         {"freshtoken": None},

@@ -105,8 +105,9 @@ def number_of(value: object) -> float | None:
 
 
 def printable(text: str) -> str:
-    """Return the text with one space for every run of white space and control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Return the text without control characters and with one space for each white space."""
+    spaced = " ".join(text.split())
+    return " ".join("".join(filter(str.isprintable, spaced)).split())
 
 
 def http_date(text: str) -> float | None:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from job.errors import ResponseInvalid
@@ -19,6 +20,8 @@ SHOWN_LENGTH = 40
 # eBay says "Application Access Token"; Amazon and Apigee have said "BearerToken".
 _BEARER = frozenset({"bearer", "bearertoken", "application access token"})
 _VISIBLE = re.compile(r"[!-~]+")
+_WORDS = re.compile(r"[A-Za-z_:* -]+")
+"""A token that stands where its type belongs has digits, as a rule, and is not shown."""
 
 
 def token_of(answer: Answer, rules: AnswerRules) -> Token:
@@ -29,6 +32,7 @@ def token_of(answer: Answer, rules: AnswerRules) -> Token:
     we don't know, and a refresh token, are ignored.
     """
     members = members_of(answer.body)
+    answer = _guarded(answer, members)
     if not answer.succeeded or (members or {}).get("error"):
         raise refusal_of(answer, members)
     if members is None:
@@ -47,6 +51,13 @@ def token_of(answer: Answer, rules: AnswerRules) -> Token:
         refresh_in=_refresh_in(members.get("refresh_in")),
         extra=_extra(members, rules.keep_extra),
     )
+
+
+def _guarded(answer: Answer, members: Mapping[str, Any] | None) -> Answer:
+    """Return the answer with its own token among what no message shows."""
+    value = (members or {}).get("access_token")
+    known = (Secret(value),) if isinstance(value, str) else ()
+    return replace(answer, secrets=(*answer.secrets, *known))
 
 
 def _invalid(answer: Answer, code: str, what: str) -> ResponseInvalid:
@@ -69,6 +80,7 @@ def _token_type(answer: Answer, value: object) -> str:
     if value in (None, "") or (isinstance(value, str) and value.lower() in _BEARER):
         return "Bearer"
     shown = answer.show(value if isinstance(value, str) else type(value).__name__, SHOWN_LENGTH)
+    shown = shown if _WORDS.fullmatch(shown) else "unknown"
     what = f"holds a token of type {shown}; ask the provider for Bearer tokens for this client"
     raise _invalid(answer, "unsupported_token_type", what)
 

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import Raw
+
 from job.errors import SinkRejected
 from job.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
 
@@ -59,11 +62,11 @@ class SecretText:
         if self.json_key is not None:
             members = self._members(text)
             if self.layout.carries_receipt:
-                members[self.json_key] = json.loads(new)
+                members[self.json_key] = Raw(new)
             else:
-                receipt = json.loads(render_receipt(record, self.layout))
-                members |= {self.json_key: new, self.json_key + MEMBER_SUFFIX: receipt}
-            new = json.dumps(members, ensure_ascii=False)
+                members[self.json_key] = Raw(json.dumps(new))
+                members[self.json_key + MEMBER_SUFFIX] = Raw(render_receipt(record, self.layout))
+            new = msgspec.json.encode(members).decode()
         # A surrogate in a server's odd scope can't be encoded; it must not stop its token.
         content = new.encode(errors="replace")
         if len(content) > MAX_BYTES:
@@ -82,14 +85,13 @@ class SecretText:
         tags[_PREVIOUS] = "/".join(_values(previous)) if previous else ""
         return {f"{TAG}{name}": value for name, value in tags.items()}
 
-    def _members(self, text: str) -> dict[str, Any]:
+    def _members(self, text: str) -> dict[str, Raw]:
+        """Take a JSON object apart; each member stays as it was written, to the last digit."""
         try:
-            members = json.loads(text or "{}")
+            return msgspec.json.decode(text or "{}", type=dict[str, Raw])
         except (ValueError, RecursionError):
-            members = None
-        if not isinstance(members, dict):
-            raise self._rejected("not_json", "it is no JSON object, and `json_key` needs one")
-        return members
+            what = "it is no JSON object, and `json_key` needs one"
+            raise self._rejected("not_json", what) from None
 
     def _rejected(self, code: str, what: str) -> SinkRejected:
         return SinkRejected(code, f"secret {self.secret_id}: {what}")
@@ -114,8 +116,9 @@ def _document(receipt: Mapping[str, str]) -> dict[str, Any]:
     return times | {"freshtoken": dict(receipt)}
 
 
-def _as_text(member: object) -> str:
+def _as_text(member: Raw | None) -> str:
     """Return a member of a JSON object as text; an empty placeholder, such as null, is empty."""
-    if isinstance(member, str):
-        return member
-    return json.dumps(member) if member else ""
+    value = json.loads(bytes(member)) if member is not None else ""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if value else ""

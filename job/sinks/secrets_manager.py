@@ -168,7 +168,8 @@ class SecretsManagerSink:
                 return
             self._seen = None
             self._resume()
-        self._refuse("contended", "other writers were faster each time", SinkUnavailable)
+        what = "other writers were faster each time; if this goes on, give each job its own secret"
+        self._refuse("contended", what, SinkUnavailable)
 
     def _expected(self, record: Record) -> _Version:
         """Return the version to replace: the one that was read, or else the current one."""
@@ -198,11 +199,12 @@ class SecretsManagerSink:
             return False
 
     def _put_plainly(self, record: Record) -> None:
+        is_shared = self._text.json_key is not None
         # Only a text that is shared with others has to be read before.
-        seen = self._version() if self._text.json_key else self._seen or _NOTHING
-        if self._text.json_key is None or not seen.holds(record):
+        seen = self._version() if is_shared else self._seen or _NOTHING
+        if not seen.holds(record):
             receipt, layout = record.receipt, str(self._text.layout)
-            predecessor = seen.id if self._text.json_key else ""
+            predecessor = seen.id if is_shared else ""
             parts = (predecessor, receipt.fingerprint, str(receipt.expires_at), layout)
             text = self._text.put(record, seen.text.reveal())
             tags = self._text.tags(record, seen.record)
