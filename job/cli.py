@@ -358,4 +358,6 @@ def main() -> None:
     from job.process import harden  # noqa: PLC0415
 
     harden()
+    if sys.stderr is None:  # it was closed before we were started
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as we live
     sys.exit(exit_status())

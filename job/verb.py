@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,10 +69,11 @@ class Job:
         return self.wiring.refreshers(self.load(with_secrets=True))
 
     def report(self, event: Event) -> None:
-        """Log an event on standard error."""
+        """Log an event on standard error; where that can't be written, the work goes on."""
         if self._observe is None:
             self._observe = observer(self._options, self.wiring.live_secrets)
-        self._observe(event)
+        with suppress(OSError, ValueError):
+            self._observe(event)
 
     def rejected(self, error: ConfigError) -> int:
         """Tell every problem: as an event where the log is JSON, else as lines for people."""

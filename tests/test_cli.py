@@ -673,6 +673,22 @@ def test_run_reads_its_configuration_again_on_sighup() -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_a_log_that_cannot_be_written_changes_no_exit_status(redirection: str) -> None:
+    """With standard error full or closed, `once` still says 75 of an endpoint that is down."""
+    write("one", url="http://127.0.0.1:9/token")
+    command = f"exec {sys.executable} -m job once {redirection}"
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out, err) == (75, b"", b"")
+
+
 def test_the_demo_runs_and_ends_by_itself() -> None:
     """It needs nothing prepared and ends with a summary of each token."""
     with start("demo", "--for", "0.2s", "--tokens", "1", stderr=subprocess.PIPE) as process:
