@@ -176,6 +176,14 @@ def test_every_module_has_its_place() -> None:
     assert sorted(ORDER.split()) == sorted(FILES)
 
 
+def test_the_page_about_the_architecture_names_every_module() -> None:
+    """Promise: whoever opens ARCHITECTURE.md and then the folder finds the one in the other."""
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    told = [path for path in FILES.values() if not path.name.startswith("__")]
+    told = [path for path in told if path.parent.name != "demo"]
+    assert [str(path) for path in told if path.name not in page] == []
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_imports_point_down(name: str) -> None:
     """Promise: the package can be read from top to bottom; nothing imports upwards."""
