@@ -68,7 +68,7 @@ class Refresher:
         """Do what is due now and return the events; `force` makes an exchange due."""
         self._outcome = []
         if force:
-            self._state = state.forced(self._state)
+            self._state = state.forced(self._state, self._now())
         elif self._is_mended():
             self._state = state.retry_now(self._state)
         action = state.next_action(self._state, self._now())
@@ -150,7 +150,7 @@ class Refresher:
             except SinkError as error:
                 self._not_delivered(position, error)
         if not readings:
-            self._state = state.blocked(self._state, self._now())
+            self._state = state.blocked(self._state)
             return False
         before, now = self._state.record, self._now()
         self._state = state.stored(self._state, readings, self._request_key, now, self._plan)

@@ -1,8 +1,7 @@
 """What is known of one token, what to do now, and how what happens changes it. Pure.
 
-Times are epoch seconds as `Moment.seen_from(state.anchor)` gives them, except those of a
-`retry_at`: a wait after a failure runs on the boot clock alone, in seconds since boot, so that no
-step of the wall clock makes it longer. Lengths are seconds.
+Times are epoch seconds as `Moment.seen_from(state.anchor)` gives them, lengths are seconds. A
+`retry_at` is by the boot clock alone, so that no step of the wall clock lengthens a wait.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,7 @@ from job.schedule import (
     due_at,
     risk_at,
 )
-from job.tokens import Record
+from job.tokens import Receipt, Record
 
 SECRET_LOOK_S = 5.0
 """How often a rejected client's secret is looked at for a change."""
@@ -57,11 +56,12 @@ class Alarm(Enum):
 class Delivery:
     """What one sink holds: the expiry and the risk moment of its token, if it has one.
 
-    `held` tells whether that is the token in hand. `failures` counts since the last success.
-    `retry_at` is by the boot clock.
+    `held` tells whether that is the token in hand; `left` is its receipt if it was in hand before.
+    `failures` counts since the last success. `retry_at` is by the boot clock.
     """
 
     held: bool = False
+    left: Receipt | None = None
     expires_at: float | None = None
     risk_at: float | None = None
     failures: int = 0
@@ -221,23 +221,23 @@ def stored(
     """Return the state after sinks were read; `readings` maps their positions to what they hold.
 
     The newest token of this request is taken in hand even when it is due: readers have it, and
-    sinks may lack it. A token in hand that is newer than all of them stays.
+    sinks may lack it. A token in hand that is newer than all of them stays. One that was in hand
+    before is older, even if it looks newer because the clock was set back in between.
     """
-    known = [*readings.values(), state.record]
-    good = [r for r in known if r and _adoptable(r, request_key, now)]
-    best = max(good, key=_age_key, default=state.record)
+    known = [r for p, r in readings.items() if r and r.receipt != state.deliveries[p].left]
+    good = [r for r in (*known, state.record) if r and _adoptable(r, request_key, now)]
+    best = max(good, key=lambda r: r.token.requested_at, default=state.record)
     if best and not (state.record and state.record.receipt == best.receipt):
-        state = _in_hand(state, best, now, due_at(best.token, plan.policy, plan.jitter(best)))
+        state = _in_hand(state, best, now, plan)
     deliveries = list(state.deliveries)
     for position, reading in readings.items():
-        deliveries[position] = _read(deliveries[position], reading, best, plan.policy)
+        deliveries[position] = _read(deliveries[position], reading, best, now, plan.policy)
     return replace(state, deliveries=tuple(deliveries))
 
 
 def exchanged(state: State, record: Record, now: Moment, plan: Plan) -> State:
     """Return the state with a new token in hand, which every sink lacks."""
-    state = _in_hand(state, record, now, due_at(record.token, plan.policy, plan.jitter(record)))
-    return replace(state, retry_at=now.boot + LEAST_GAP_S)
+    return replace(_in_hand(state, record, now, plan), retry_at=now.boot + LEAST_GAP_S)
 
 
 def not_changed(state: State, now: Moment, plan: Plan) -> State:
@@ -277,22 +277,17 @@ def failed(state: State, error: ExchangeError, now: Moment, plan: Plan) -> State
     if error.retryable and state.record:
         chance = state.record.token.expires_at - LAST_CHANCE_S - t
         wait = chance if BACKOFF_FIRST_S <= chance < wait else wait
-    return replace(
-        state,
-        failures=failures,
-        rejected=not error.retryable,
-        due_at=min(state.due_at, t),
-        retry_at=now.boot + wait,
-    )
+    rejected, retry_at = not error.retryable, now.boot + wait
+    return replace(state, failures=failures, rejected=rejected, retry_at=retry_at)
 
 
-def blocked(state: State, now: Moment) -> State:
+def blocked(state: State) -> State:
     """Return the state after no sink could be asked: an exchange waits until one can be tried.
 
     A token that can be stored nowhere is not worth a request, and the sinks may hold a good one.
     """
     retry_at = max(state.retry_at, min(d.retry_at for d in state.deliveries))
-    return replace(state, due_at=min(state.due_at, now.seen_from(state.anchor)), retry_at=retry_at)
+    return replace(state, retry_at=retry_at)
 
 
 def retry_now(state: State) -> State:
@@ -300,10 +295,11 @@ def retry_now(state: State) -> State:
     return replace(state, retry_at=0.0)
 
 
-def forced(state: State) -> State:
-    """Return the state with all waits after failures ended: an operator wants everything now."""
+def forced(state: State, now: Moment) -> State:
+    """Return the state after an operator asked for a new token: it is due, and all waits end."""
+    due_at = min(state.due_at, now.seen_from(state.anchor))
     deliveries = tuple(replace(d, retry_at=0.0) for d in state.deliveries)
-    return replace(state, retry_at=0.0, deliveries=deliveries)
+    return replace(state, due_at=due_at, retry_at=0.0, deliveries=deliveries)
 
 
 def told(state: State, alarm: Alarm) -> State:
@@ -336,55 +332,62 @@ def _backoff(state: State, failures: int, now: Moment, plan: Plan) -> float:
     Readers who have no token are at risk. Where a new token kills the old one they may be at any
     failure: the answer with it may have been lost, and a sink that lacks it holds a dead one.
     """
-    _, risk = readers_until(state)
-    certain = state.record and plan.policy.reissue != "revokes_previous"
-    lead = max(risk - now.seen_from(state.anchor), 0.0) if certain and risk else 0.0
+    risks = [d.risk_at for d in state.deliveries if d.risk_at is not None]
+    knows_all = state.record is not None and len(risks) == len(state.deliveries)
+    certain = knows_all and plan.policy.reissue != "revokes_previous"
+    lead = max(min(risks) - now.seen_from(state.anchor), 0.0) if certain else 0.0
     cap = BACKOFF_CAP_S if lead else BACKOFF_CAP_AT_RISK_S
     return min(backoff(failures, cap, plan.draw(failures)), lead + BACKOFF_CAP_AT_RISK_S)
 
 
-def _in_hand(state: State, record: Record, now: Moment, due: float) -> State:
+def _in_hand(state: State, record: Record, now: Moment, plan: Plan) -> State:
     """Take a record in hand: times are seen from now on, and failures to get one are over."""
-    # After a step back, what the sinks still hold ends earlier by the new reading of the clock.
-    ahead = round(now.seen_from(state.anchor) - now.wall)
-    deliveries = tuple(_lagging(d, ahead) for d in state.deliveries)
+    shift = now.seen_from(state.anchor) - now.wall
+    left = state.record.receipt if state.record else None
+    lagging = (replace(d, left=left) if d.held else d for d in state.deliveries)
     return replace(
         state,
         record=record,
         anchor=now,
-        due_at=due,
-        deliveries=deliveries,
+        due_at=due_at(record.token, plan.policy, plan.jitter(record)),
+        deliveries=tuple(_lacking(d, record, plan.policy, shift) for d in lagging),
         retry_at=0.0,
         failures=0,
         rejected=False,
     )
 
 
-def _lagging(delivery: Delivery, ahead: float) -> Delivery:
-    """Return what is known of a sink that lacks the new token, on a clock that was set back."""
+def _lacking(
+    delivery: Delivery, newer: Record | None, policy: Policy, shift: float = 0.0
+) -> Delivery:
+    """Return the delivery of a sink that lacks a newer token, which may have killed its own.
+
+    `shift` is how far the wall clock has been stepped back since the times of its own.
+    """
     if delivery.expires_at is None or delivery.risk_at is None:
         return replace(delivery, held=False)
-    expires_at, risk = delivery.expires_at - ahead, delivery.risk_at - ahead
-    return replace(delivery, held=False, expires_at=expires_at, risk_at=risk)
+    ends = [delivery.expires_at - shift]
+    if newer and policy.reissue == "revokes_previous":
+        ends.append(newer.token.requested_at)
+    risk = min(delivery.risk_at - shift, *ends)
+    return replace(delivery, held=False, expires_at=min(ends), risk_at=risk)
 
 
 def _adoptable(record: Record, request_key: str, now: Moment) -> bool:
     return record.receipt.request_key == request_key and not from_the_future(record, now)
 
 
-def _age_key(record: Record) -> tuple[int, int]:
-    return record.token.requested_at, record.token.expires_at
-
-
 def _read(
-    delivery: Delivery, reading: Record | None, best: Record | None, policy: Policy
+    delivery: Delivery, reading: Record | None, best: Record | None, now: Moment, policy: Policy
 ) -> Delivery:
     if reading is None:
         return replace(delivery, held=False, expires_at=None, risk_at=None)
-    holding = _holding(reading, policy)
-    if best is not None and reading.receipt == best.receipt:
-        return holding
-    return replace(holding, held=False, failures=delivery.failures, retry_at=delivery.retry_at)
+    held = best is not None and reading.receipt == best.receipt
+    if from_the_future(reading, now):
+        return replace(delivery, held=held)  # its times say nothing: what was known of it stays
+    there = _holding(reading, policy)
+    waiting = replace(delivery, expires_at=there.expires_at, risk_at=there.risk_at)
+    return there if held else _lacking(waiting, best, policy)
 
 
 def _holding(record: Record, policy: Policy) -> Delivery:

@@ -334,9 +334,11 @@ class TestOutage:
         """The server's wish is a floor, but one attempt is left before the token expires."""
         busy = EndpointUnavailable("http_429", "busy", http_status=429, retry_after=1800.0)
         server = Server(clock)
-        job = refresher(clock, AnsweringSource(server), sink)
+        source = AnsweringSource(server)
+        job = refresher(clock, source, sink)
         play(job, clock, 2412)
         server.error = busy
+        source.has_changed = True  # no cure for a busy server
         assert play(job, clock, 2000) == [
             (2412, refused(busy, 1, START + 3585, START + HOUR)),
             (3300, TokenAtRisk("tiki", "memory", START + HOUR, 1, 300)),
@@ -583,6 +585,26 @@ class TestSinks:
         ]
         assert (len(first.write_errors), len(second.write_errors)) == (8, 8)
 
+    def test_a_revoked_token(self, clock: FakeClock) -> None:
+        """Where a new token kills the old one, a sink that lacks it is told of and hurried."""
+        policy = Policy(reissue="revokes_previous")
+        server = Server(clock)
+        first, second = MemorySink("a"), MemorySink("b")
+        job = refresher(clock, AnsweringSource(server), first, second, policy=policy)
+        play(job, clock, 3240)
+        second.write_errors = [FULL] * 20
+        told = play(job, clock, 300)
+        new = token("tok-2", START + 3240)
+        assert told[:4] == [
+            (3240, refreshed(new, START + 6480)),
+            (3240, delivered(new, "a")),
+            (3240, undelivered(FULL, 1, START + 3241, "b")),
+            (3240, TokenExpired("tiki", "b", START + 3240, 1, 300)),
+        ]
+        assert {type(event) for _, event in told[4:-1]} == {TokenDeliveryFailed}
+        assert told[-1][1] == delivered(new, "b")
+        assert max(b - a for (a, _), (b, _) in itertools.pairwise(told)) <= 15.001
+
     def test_another_process_was_faster(self, clock: FakeClock) -> None:
         """The sinks are read before an exchange: a token found there is adopted instead."""
         sink, source = MemorySink(stored=record()), ScriptedSource()
@@ -756,6 +778,41 @@ class TestTime:
             (3300, TokenAtRisk),
             (3600, TokenExpired),
         ]
+
+    @pytest.mark.parametrize("errors", [[DOWN], [FULL]])
+    def test_clock_stepped_back_and_forward(
+        self, clock: FakeClock, sink: MemorySink, errors: list[ExchangeError | SinkError]
+    ) -> None:
+        """Once the time is right again, the token is good again: what failed is not tried again."""
+        server = Server(clock)
+        job = refresher(clock, AnsweringSource(server), sink)
+        play(job, clock, 600)
+        clock.step(-2 * HOUR)
+        server.error = next((e for e in errors if isinstance(e, ExchangeError)), None)
+        sink.read_errors = [e for e in errors if isinstance(e, SinkError)]
+        assert len(job.step()) == 1
+        clock.step(2 * HOUR)
+        server.error = None
+        told = play(job, clock, 3000)
+        assert [at for at, event in told if isinstance(event, TokenRefreshed)] == [2412]
+
+    def test_clock_stepped_back_while_a_sink_fails(
+        self, clock: FakeClock, sink: MemorySink
+    ) -> None:
+        """What readers have expires when it would have, though the new token is dated earlier."""
+        server = Server(clock)
+        job = refresher(clock, AnsweringSource(server), sink)
+        play(job, clock, 600)
+        clock.step(-2 * HOUR)
+        sink.write_errors = [FULL] * 9999
+        told = play(job, clock, 2 * HOUR)
+        alarms = [(at, e) for at, e in told if isinstance(e, TokenAtRisk | TokenExpired)]
+        assert [(at, type(event)) for at, event in alarms] == [
+            (3300, TokenAtRisk),
+            (3600, TokenExpired),
+        ]
+        tries = [at for at, event in told if isinstance(event, TokenDeliveryFailed) and at > 3300]
+        assert max(b - a for a, b in itertools.pairwise(tries)) <= 15.001
 
     def test_clock_stepped_forward(self, clock: FakeClock, sink: MemorySink) -> None:
         """By the wall clock that readers use the token has expired: it is replaced at once."""

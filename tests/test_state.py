@@ -297,8 +297,18 @@ class TestTransitions:
                 (FUTURE, OURS),
                 OURS,
                 DUE,
-                (Delivery(expires_at=START + 3661, risk_at=START + 3361), HELD),
+                (Delivery(), HELD),
                 id="from the future",
+            ),
+            pytest.param(
+                (record("tok-2", START + 9, 60), OURS),
+                record("tok-2", START + 9, 60),
+                START + 39,
+                (
+                    Delivery(held=True, expires_at=START + 69, risk_at=START + 54),
+                    replace(HELD, held=False),
+                ),
+                id="the newest wins, though it expires first",
             ),
             pytest.param(
                 (record(key="other"), None),
@@ -358,7 +368,9 @@ class TestTransitions:
         known = holding(record=FUTURE)
         taken = state.stored(known, {0: OURS}, "key", NOW, PLAN)
         assert taken == holding(HELD)
-        assert state.stored(known, {0: FUTURE}, "key", NOW, PLAN).record is FUTURE
+        there = replace(HELD, held=False)
+        unknown = holding(there, record=FUTURE)
+        assert state.stored(unknown, {0: FUTURE}, "key", NOW, PLAN) == holding(HELD, record=FUTURE)
 
     def test_exchanged(self) -> None:
         """A new token starts afresh: every sink lacks it, and sinks keep their waits."""
@@ -369,10 +381,40 @@ class TestTransitions:
         assert state.exchanged(known, fresh, now, PLAN) == State(
             now,
             DUE + 2412,
-            (replace(HELD, held=False), FAILED_ONCE),
+            (replace(HELD, held=False, left=OURS.receipt), FAILED_ONCE),
             record=fresh,
             retry_at=BOOT + 2414,
             alarm=Alarm.AT_RISK,
+        )
+
+    def test_a_new_token_after_a_step_back(self) -> None:
+        """What sinks still hold is dated as before, by the boot clock."""
+        now = after(600, -2 * HOUR)
+        fresh = record("tok-2", START + 600 - 2 * HOUR)
+        left = replace(HELD, held=False, left=OURS.receipt)
+        earlier = replace(left, expires_at=START - HOUR, risk_at=START + 3300 - 2 * HOUR)
+        assert state.exchanged(holding(), fresh, now, PLAN).deliveries == (earlier,)
+        assert state.exchanged(holding(), LATER, after(60, HOUR), PLAN).deliveries == (left,)
+
+    def test_the_replaced_token_after_a_step_back(self) -> None:
+        """What was in hand before is not taken again, though by its date it is the newer one."""
+        step, fresh = -120, record("tok-2", START + 100 - 120)
+        known = state.exchanged(holding(HELD, Delivery()), fresh, after(100, step), PLAN)
+        now = after(200, step)
+        for found in ({0: OURS}, {0: OURS, 1: None}, {0: OURS, 1: fresh}):
+            assert state.stored(known, found, "key", now, PLAN).record == fresh
+        taken = state.stored(known, {0: LATER}, "key", now, PLAN)
+        assert taken.record == LATER
+
+    def test_a_new_token_that_kills_the_old_one(self) -> None:
+        """A sink that still holds an older token holds a dead one since the new one's request."""
+        plan = Plan(Policy(reissue="revokes_previous"), "host")
+        dead = Delivery(left=OURS.receipt, expires_at=START + 60, risk_at=START + 60)
+        known = state.exchanged(holding(HELD, Delivery()), LATER, after(61), plan)
+        assert known.deliveries == (dead, Delivery())
+        assert state.stored(known, {0: OURS}, "key", after(62), plan).deliveries == (
+            dead,
+            Delivery(),
         )
 
     @pytest.mark.parametrize(
@@ -471,36 +513,46 @@ class TestTransitions:
         ]
         assert ceiling - 2 < max(waits) <= ceiling
 
-    def test_failures_hurry_without_a_token(self) -> None:
-        """Readers who have no token are at risk."""
+    @pytest.mark.parametrize(
+        ("known", "policy"),
+        [
+            pytest.param(state.start(NOW, 1), Policy(), id="no token"),
+            pytest.param(holding(HELD, Delivery()), Policy(), id="none in one sink"),
+            pytest.param(holding(), Policy(reissue="revokes_previous"), id="maybe revoked"),
+        ],
+    )
+    def test_failures_hurry_without_a_token(self, known: State, policy: Policy) -> None:
+        """Readers who have no token, or may have a dead one, are at risk."""
+        plan = Plan(policy, "host")
         waits = [
-            state.failed(replace(state.start(NOW, 1), failures=n), DOWN, NOW, PLAN).retry_at - BOOT
+            state.failed(replace(known, failures=n), DOWN, NOW, plan).retry_at - BOOT
             for n in range(10, 100)
         ]
         assert 14 < max(waits) <= 15
 
-    def test_a_forced_exchange_that_fails_stays_due(self) -> None:
-        """What an operator asked for is tried again, though the token in hand is not due."""
-        known = state.failed(holding(), DOWN, after(10), PLAN)
-        assert known == holding(failures=1, due_at=START + 10, retry_at=BOOT + 11)
-        assert state.next_action(known, after(11)) is Action.EXCHANGE
+    def test_a_failure_makes_nothing_due(self) -> None:
+        """A token that was misjudged for a while is due when it was, whatever failed meanwhile."""
+        past = after(10, -3 * HOUR)
+        assert state.next_action(holding(), past) is Action.EXCHANGE
+        known = state.failed(holding(), DOWN, past, PLAN)
+        assert known == holding(failures=1, retry_at=BOOT + 11)
+        assert state.next_action(known, after(12)) is Action.WAIT
 
     @pytest.mark.parametrize(("retry_at", "expected"), [(0.0, BOOT + 7), (BOOT + 99, BOOT + 99)])
     def test_blocked(self, retry_at: float, expected: float) -> None:
         """Without a sink to ask, an exchange waits for the first one, and for its own wait."""
         waiting = (Delivery(retry_at=BOOT + 60), Delivery(retry_at=BOOT + 7))
         known = holding(*waiting, due_at=START, retry_at=retry_at)
-        assert state.blocked(known, NOW) == replace(known, retry_at=expected)
-        later = replace(known, due_at=DUE)
-        assert state.blocked(later, NOW).due_at == START
+        assert state.blocked(known) == replace(known, retry_at=expected)
 
     def test_waits_can_be_ended(self) -> None:
-        """A mended secret ends the exchange's wait, an operator those of the sinks as well."""
+        """A mended secret ends the exchange's wait, an operator all waits and the token's time."""
         known = holding(FAILED_ONCE, retry_at=BOOT + 300, rejected=True, failures=1)
         assert state.retry_now(known) == replace(known, retry_at=0.0)
-        assert state.forced(known) == replace(
-            known, retry_at=0.0, deliveries=(Delivery(failures=1),)
+        assert state.forced(known, after(10)) == replace(
+            known, due_at=START + 10, retry_at=0.0, deliveries=(Delivery(failures=1),)
         )
+        assert state.forced(known, after(2500)).due_at == DUE
 
     def test_told_and_promised(self) -> None:
         """What people were told is kept, to say it once."""
@@ -627,7 +679,11 @@ class Sequences(RuleBasedStateMachine):
     @precondition(lambda self: not any(True for _ in state.askable(self.known, self.now)))
     @rule()
     def find_no_sink(self) -> None:
-        self.known = state.blocked(self.known, self.now)
+        self.known = state.blocked(self.known)
+
+    @rule()
+    def mend_or_force(self) -> None:
+        self.known = state.retry_now(state.forced(self.known, self.now))
 
     @rule()
     def raise_the_alarm(self) -> None:

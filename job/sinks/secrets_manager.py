@@ -20,7 +20,7 @@ from job.secret import Secret
 from job.sinks import Superseded
 from job.sinks.aws_errors import sink_error
 from job.sinks.secret_text import SecretText
-from job.tokens import OutputFormat, Record
+from job.tokens import OutputFormat, Receipt, Record
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -127,6 +127,7 @@ class SecretsManagerSink:
         self._until = 0.0
         self._seen: _Version | None = None
         self._stuck = ""
+        self._own: tuple[str, Receipt] | None = None
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -163,10 +164,10 @@ class SecretsManagerSink:
             return
         for _ in range(ATTEMPTS):
             seen = self._expected(record)
-            if seen.holds(record) or self._swap(record, seen):
-                self._seen = None
-                return
+            # Whoever fails or loses looks again: a rival's tags may be there meanwhile.
             self._seen = None
+            if seen.holds(record) or self._swap(record, seen):
+                return
             self._resume()
         what = "other writers were faster each time; if this goes on, give each job its own secret"
         self._refuse("contended", what, SinkUnavailable)
@@ -185,7 +186,10 @@ class SecretsManagerSink:
         """Replace the expected version; False if another writer was faster."""
         text = self._text.put(record, seen.text.reveal())
         tags = self._text.tags(record, seen.record)
-        version_id = self._id(seen.id, self._stuck)
+        # Our own version that was put but not promoted needs no second one of the same token.
+        own = self._own == (self._stuck, record.receipt)
+        version_id = self._stuck if own else self._id(seen.id, self._stuck)
+        self._own = (version_id, record.receipt)
         try:
             if not seen.id:
                 self._put_first(text, tags, version_id)
@@ -196,6 +200,7 @@ class SecretsManagerSink:
         except SinkError as error:
             if error.code != "version_exists":
                 raise
+            self._own = None
             return False
 
     def _put_plainly(self, record: Record) -> None:
