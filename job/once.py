@@ -20,6 +20,7 @@ from job.pool import Pool
 from job.refresh import Refresher
 
 OWN_BUG = 70
+ENDPOINT_FAILING = 75
 SEVERITY = (0, 75, 74, 77, 78, OWN_BUG)
 """Exit statuses (sysexits.h) from the best to the worst: the worst of all tokens is returned."""
 QUIET = (TokenAdopted, TokenPromiseUnholdable)
@@ -30,18 +31,23 @@ STOP_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one pass did for one token."""
+    """What one pass did for one token, and whether that is now current in every sink."""
 
     token: str
     events: tuple[Event, ...]
+    current: bool
 
     @property
     def exit_status(self) -> int:
-        """Return the worst of the failures, or 0."""
-        failed = (TokenRefreshFailed, TokenDeliveryFailed)
+        """Return the worst of the failures; 0 only if the token is current.
+
+        One that no failure explains is not current when the server gives an expired token again.
+        """
         if any(isinstance(event, JobCrashed) for event in self.events):
             return OWN_BUG
-        return worst(event.exit_code for event in self.events if isinstance(event, failed))
+        failed = (TokenRefreshFailed, TokenDeliveryFailed)
+        found = worst(event.exit_code for event in self.events if isinstance(event, failed))
+        return found or (0 if self.current else ENDPOINT_FAILING)
 
     @property
     def news(self) -> tuple[Event, ...]:
@@ -81,9 +87,11 @@ def run_once(
 
     def step(refresher: Refresher) -> None:
         try:
-            done.put(Outcome(refresher.name, refresher.step(force=force)))
+            events = refresher.step(force=force)
+            done.put(Outcome(refresher.name, events, refresher.is_current()))
         except Exception as error:  # noqa: BLE001  # told as an event, without its values
-            done.put(Outcome(refresher.name, (crashed(error, refresher.name),)))
+            events = (crashed(error, refresher.name),)
+            done.put(Outcome(refresher.name, events, current=False))
 
     pool = Pool(WORKERS)
     for refresher in refreshers:

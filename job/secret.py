@@ -176,6 +176,7 @@ class WatchedSecret:
 
     def resolve(self) -> Secret:
         """Return the secret as it is now."""
+        self.last = None  # so that a source that gives nothing has changed once it gives again
         self.last = self._source.resolve()
         return self.last
 

@@ -60,7 +60,7 @@ def test_what_was_due_is_refreshed_and_told() -> None:
     sink = MemorySink()
     (outcome,), told = run(refresher("one", ScriptedSource(token("new")), sink))
     assert [event.name for event in told] == ["token.refreshed", "token.delivered"]
-    assert outcome == Outcome("one", tuple(told))
+    assert outcome == Outcome("one", tuple(told), current=True)
     assert sink.stored == record("new")
     assert outcome.as_json() == {
         "outcome": "refreshed",
@@ -97,6 +97,15 @@ def test_a_failure_has_its_exit_status(
     assert outcome.exit_status == status
     assert outcome.as_json()["outcome"] == "failed"
     assert told == list(outcome.events)
+
+
+def test_an_expired_token_that_is_given_again_is_not_current() -> None:
+    """No request failed, and still 0 would be a lie: readers find an expired token."""
+    old = record("old", START - 3700)
+    again = token("old", START - 3700)
+    (outcome,), told = run(refresher("one", ScriptedSource(again), MemorySink(stored=old)))
+    assert [event.name for event in told] == ["token.unchanged", "token.expired"]
+    assert outcome.exit_status == 75
 
 
 @pytest.mark.parametrize(
@@ -190,4 +199,4 @@ def test_no_tokens_is_a_pass_too() -> None:
 )
 def test_what_every_pass_finds_is_no_news(events: tuple[Event, ...], *, news: bool) -> None:
     """Cron mails whatever is printed: only what happened is told, and then the whole of it."""
-    assert Outcome("one", events).news == (events if news else ())
+    assert Outcome("one", events, current=True).news == (events if news else ())

@@ -240,3 +240,17 @@ def test_a_command_is_not_run_to_look_for_a_change(tmp_path: Path) -> None:
 
     assert (watched.resolve(), watched.changed()) == (Secret("s3cret"), False)
     assert (tmp_path / "runs").read_text() == "x"
+
+
+def test_a_source_that_comes_back_has_changed(tmp_path: Path) -> None:
+    """A secret that could not be read and is there again is worth another try at once."""
+    path = tmp_path / "secret"
+    path.write_text("s3cret")
+    watched = WatchedSecret(FileSecret(str(path)))
+    watched.resolve()
+    path.unlink()
+    with pytest.raises(SecretUnavailable):
+        watched.resolve()
+    gone = watched.changed()
+    path.write_text("s3cret")
+    assert (gone, watched.changed()) == (False, True)
