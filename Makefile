@@ -45,7 +45,7 @@ lint: $(VENV)/test-ready ## check style, format and types
 	$(BIN)/mypy
 
 bench: $(VENV)/test-ready ## measure the cost against what it replaces (BENCH_ARGS=...)
-	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+	@$(BIN)/python bench/bench.py $(BENCH_ARGS)
 
 pins: $(VENV)/pins/bin/uv ## pin the newest releases again in requirements/
 	$(COMPILE) --group test pyproject.toml --output-file requirements/test.txt

@@ -1,0 +1,47 @@
+"""`freshtoken run`, but for its clock, which runs faster from a moment on that it is told."""
+
+import os
+import sys
+import threading
+import time
+
+from job.clock import Moment
+from job.config import load
+from job.daemon import Daemon
+from job.observe.log import log_observer
+from job.wire import Wiring
+
+
+class CompressedClock:
+    """The time of this machine until `begin`, from then on `rate` times as fast."""
+
+    def __init__(self, rate: float) -> None:
+        """Run as all clocks do."""
+        self._rate = rate
+        self._begin = float("inf")
+        self._boot = time.time()
+
+    def begin(self, at: float) -> None:
+        """Run fast from the moment `at` on."""
+        self._begin = at
+
+    def __call__(self) -> Moment:
+        """Read the clock."""
+        now = time.time()
+        now += max(0.0, now - self._begin) * (self._rate - 1)
+        return Moment(now, now - self._boot)
+
+
+def main(config: str, rate: float) -> None:
+    """Run until SIGTERM; a line of standard input gives the moment from which on to be fast."""
+    clock = CompressedClock(rate)
+    wiring = Wiring(os.environ, "bench", clock)
+    report = log_observer(sys.stderr, "json", "info", wiring.live_secrets)
+    refreshers = wiring.refreshers(load(config, os.environ))
+    daemon = Daemon(refreshers, report, lambda in_force: in_force, clock=clock)
+    threading.Thread(target=lambda: clock.begin(float(sys.stdin.readline())), daemon=True).start()
+    sys.exit(daemon.run())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]))
