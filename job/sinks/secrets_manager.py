@@ -89,6 +89,8 @@ class _Version:
 
 _NOTHING = _Version("", Secret(""), None)
 
+_NONE_PUT: tuple[tuple[Receipt, str] | None, str] = (None, "")
+
 
 class SecretsManagerSink:
     """A record in one secret, or under `json_key` of a JSON secret whose other keys are kept.
@@ -127,7 +129,7 @@ class SecretsManagerSink:
         self._until = 0.0
         self._seen: _Version | None = None
         self._stuck = ""
-        self._own: tuple[str, Receipt] | None = None
+        self._own = _NONE_PUT
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -186,10 +188,10 @@ class SecretsManagerSink:
         """Replace the expected version; False if another writer was faster."""
         text = self._text.put(record, seen.text.reveal())
         tags = self._text.tags(record, seen.record)
-        # Our own version that was put but not promoted needs no second one of the same token.
-        own = self._own == (self._stuck, record.receipt)
-        version_id = self._stuck if own else self._id(seen.id, self._stuck)
-        self._own = (version_id, record.receipt)
+        # A version that we have put, but could not promote yet, is the one to promote.
+        key = (record.receipt, seen.id)
+        version_id = self._own[1] if self._own[0] == key else self._id(seen.id, self._stuck)
+        self._own = (key, version_id)
         try:
             if not seen.id:
                 self._put_first(text, tags, version_id)
@@ -200,7 +202,7 @@ class SecretsManagerSink:
         except SinkError as error:
             if error.code != "version_exists":
                 raise
-            self._own = None
+            self._own = _NONE_PUT
             return False
 
     def _put_plainly(self, record: Record) -> None:

@@ -58,4 +58,4 @@ def test_a_length_that_is_none_is_a_usage_error() -> None:
         [*DEMO, "--for", "soon"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert "write 30s or 5m" in done.stderr
+    assert "a duration is written as 30s or 5m" in done.stderr
