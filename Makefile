@@ -32,10 +32,11 @@ help: ## print this list
 demo: $(VENV)/run-ready ## watch tokens being kept fresh, all on this machine (DEMO_ARGS='--for 30s')
 	@$(BIN)/freshtoken demo $(DEMO_ARGS)
 
+# The integration tests mostly wait for time to pass: more of them at once than there are cores.
 test: $(VENV)/test-ready ## run the unit tests, then the integration tests, then the coverage gate
 	@$(COVERAGE) erase
-	$(COVERAGE) run -m pytest -x -m 'not integration' $(PYTEST_ARGS)
-	$(COVERAGE) run -m pytest -m integration $(PYTEST_ARGS)
+	$(COVERAGE) run -m pytest -n auto -x -m 'not integration' $(PYTEST_ARGS)
+	$(COVERAGE) run -m pytest -n 6 -m integration $(PYTEST_ARGS)
 	@$(COVERAGE) combine --quiet
 	$(COVERAGE) report
 
