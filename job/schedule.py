@@ -70,8 +70,8 @@ def due_at(token: Token, policy: Policy, jitter: float) -> float:
     """Return when to exchange again.
 
     1. `refresh_at` of the life, up to `jitter` of the life earlier (`revokes_previous`: as late
-       as rule 2 allows, for the new token kills the old one).
-    2. Not later than `min_validity` and `retry_budget` before expiry, nor than the last chance.
+       as rule 2 and the last chance allow, for the new token kills the old one).
+    2. Not later than `min_validity` and `retry_budget` before expiry.
     3. Never before half of the life, so that margins longer than the life can't become a storm.
     4. Not before the `fresh_window`, in which alone the server gives a new token.
     5. The server's `refresh_in` and the operator's `max_age` move it earlier,
@@ -81,10 +81,11 @@ def due_at(token: Token, policy: Policy, jitter: float) -> float:
     life = token.life
     if policy.reissue == "same_until_expiry":
         return token.expires_at + AFTER_EXPIRY_S
-    due = token.expires_at - max(policy.min_validity + policy.retry_budget, LAST_CHANCE_S)
-    if policy.reissue == "independent":
-        target = policy.refresh_at - policy.jitter * jitter
-        due = min(due, token.requested_at + target * life)
+    due = token.expires_at - policy.min_validity - policy.retry_budget
+    target = token.requested_at + (policy.refresh_at - policy.jitter * jitter) * life
+    if policy.reissue == "revokes_previous":
+        target = token.expires_at - LAST_CHANCE_S
+    due = min(due, target)
     due = max(due, token.requested_at + life / 2)
     if policy.fresh_window is not None:
         due = max(due, token.expires_at - policy.fresh_window + AFTER_EXPIRY_S)

@@ -88,8 +88,7 @@ class _Version:
 
 
 _NOTHING = _Version("", Secret(""), None)
-
-_NONE_PUT: tuple[tuple[Receipt, str] | None, str] = (None, "")
+_NONE_PUT: tuple[Receipt | None, str] = (None, "")
 
 
 class SecretsManagerSink:
@@ -189,9 +188,9 @@ class SecretsManagerSink:
         text = self._text.put(record, seen.text.reveal())
         tags = self._text.tags(record, seen.record)
         # A version that we have put, but could not promote yet, is the one to promote.
-        key = (record.receipt, seen.id)
-        version_id = self._own[1] if self._own[0] == key else self._id(seen.id, self._stuck)
-        self._own = (key, version_id)
+        is_put = self._own[0] == record.receipt
+        version_id = self._own[1] if is_put else self._id(seen.id, self._stuck)
+        self._own = (record.receipt, version_id)
         try:
             if not seen.id:
                 self._put_first(text, tags, version_id)
