@@ -22,12 +22,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench pins clean
+.PHONY: help demo test lint bench simulate pins clean
 
 help: ## print this list
 	@echo 'freshtoken: what you can do here'
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1;\2/p' Makefile | \
-		while IFS=';' read -r name text; do printf '  make %-7s%s\n' "$$name" "$$text"; done
+		while IFS=';' read -r name text; do printf '  make %-9s%s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/run-ready ## watch tokens being kept fresh, all on this machine (DEMO_ARGS='--for 30s')
 	@$(BIN)/freshtoken demo $(DEMO_ARGS)
@@ -47,6 +47,11 @@ lint: $(VENV)/test-ready ## check style, format and types
 
 bench: $(VENV)/test-ready ## measure the cost against what it replaces (BENCH_ARGS=...)
 	@$(BIN)/python bench/bench.py $(BENCH_ARGS)
+
+SEEDS ?= 20
+DAYS ?= 365
+simulate: $(VENV)/test-ready ## play years of faults in virtual time (SEEDS=20 DAYS=365)
+	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --days $(DAYS)
 
 pins: $(VENV)/pins/bin/uv ## pin the newest releases again in requirements/
 	$(COMPILE) --group test pyproject.toml --output-file requirements/test.txt
