@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the types of job/settings.py: `python docs/generate.py`."""
+"""Write docs/configuration.md from the types of job/config/: `python docs/generate.py`."""
 
 import json
 import typing
@@ -6,14 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from job.config import ENVIRONMENT_KEYS, presets
-from job.settings import (
-    CommonSettings,
-    FileSinkSettings,
-    SecretSettings,
-    SecretsManagerSinkSettings,
-    TokenSettings,
-)
+from job.config.environment import ENVIRONMENT_KEYS
+from job.config.presets import presets
+from job.config.settings import CommonSettings, SecretSettings, TokenSettings
+from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 
 PAGE = Path(__file__).parent / "configuration.md"
 ONE_OF = "Exactly one of these; it is read again for every exchange."

@@ -245,7 +245,7 @@ def init(options: Options, provider: str | None) -> int:
       freshtoken init           for a provider of your own
       freshtoken init tiki      for one of `freshtoken providers`
     """  # noqa: D301
-    from job.config import presets  # noqa: PLC0415
+    from job.config.presets import presets  # noqa: PLC0415
     from job.starter import starter  # noqa: PLC0415
 
     known = presets()
@@ -274,7 +274,7 @@ def providers(options: Options) -> int:  # noqa: ARG001  # a verb takes the opti
     Example:
       freshtoken init tiki      write a configuration for one of them
     """  # noqa: D301
-    from job.config import presets  # noqa: PLC0415
+    from job.config.presets import presets  # noqa: PLC0415
 
     known = presets().values()
     width = max(len(preset.name) for preset in known)
@@ -293,7 +293,7 @@ def schema(options: Options) -> int:  # noqa: ARG001
     """  # noqa: D301
     import msgspec  # noqa: PLC0415
 
-    from job.settings import ConfigFile  # noqa: PLC0415
+    from job.config.settings import ConfigFile  # noqa: PLC0415
 
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     click.echo(json.dumps(dialect | msgspec.json.schema(ConfigFile), indent=2))
@@ -323,8 +323,8 @@ def demo(options: Options, length: str | None, lifetime: str, tokens: int) -> in
       freshtoken demo
       freshtoken demo --for 30s --lifetime 10s
     """  # noqa: D301
+    from job.config.values import seconds  # noqa: PLC0415
     from job.demo.command import run_demo  # noqa: PLC0415
-    from job.settings import seconds  # noqa: PLC0415
 
     try:
         length_s = None if length is None else seconds(length)

@@ -4,11 +4,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from job.config import Config, Preset, presets
+from job.config import Config
+from job.config.presets import Preset, presets
+from job.config.settings import TokenSettings
+from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
+from job.config.values import seconds
 from job.errors import SecretUnavailable, SinkError
 from job.schedule import Policy, broken_promise, due_at
 from job.secret import Secret
-from job.settings import FileSinkSettings, SecretsManagerSinkSettings, TokenSettings, seconds
 from job.sinks import Sink
 from job.text import DAY_S, duration, entry
 from job.tokens import Token

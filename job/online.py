@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from job.clock import Clock
 from job.config import Config
+from job.config.settings import TokenSettings
+from job.config.sink_settings import FileSinkSettings, SinkSettings
 from job.errors import ExchangeError, SecretUnavailable, SinkError
 from job.oauth.answer import Answer, members_of
 from job.oauth.refusal import refusal_of
-from job.oauth.transport import post_request
-from job.settings import FileSinkSettings, SinkSettings, TokenSettings
+from job.oauth.request import post_request
 from job.sinks import Sink
 from job.wire import Wiring, token_url_of
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
-from job import state
+from job import state, transitions
 from job.clock import Clock
 from job.errors import ExchangeError, SinkError, SinkRejected
 from job.events import (
@@ -68,9 +68,9 @@ class Refresher:
         """Do what is due now and return the events; `force` makes an exchange due."""
         self._outcome = []
         if force:
-            self._state = state.forced(self._state, self._now())
+            self._state = transitions.forced(self._state, self._now())
         elif self._is_mended():
-            self._state = state.retry_now(self._state)
+            self._state = transitions.retry_now(self._state)
         action = state.next_action(self._state, self._now())
         if force or action is Action.EXCHANGE:
             self._renew(force=force)
@@ -150,10 +150,10 @@ class Refresher:
             except SinkError as error:
                 self._not_delivered(position, error)
         if not readings:
-            self._state = state.blocked(self._state)
+            self._state = transitions.blocked(self._state)
             return False
         before, now = self._state.record, self._now()
-        self._state = state.stored(self._state, readings, self._request_key, now, self._plan)
+        self._state = transitions.stored(self._state, readings, self._request_key, now, self._plan)
         record = self._state.record
         if record and record is not before and not self._is_due(force=force):
             holder = next(p for p, r in readings.items() if r and r.receipt == record.receipt)
@@ -166,16 +166,16 @@ class Refresher:
         try:
             token = self._source.fetch()
         except ExchangeError as error:
-            self._state = state.failed(self._state, error, self._now(), self._plan)
+            self._state = transitions.failed(self._state, error, self._now(), self._plan)
             self._refresh_failed(error)
             return
         record, now = record_of(token, self._request_key), self._now()
         if state.unchanged(self._state, record, now):
-            self._state = state.not_changed(self._state, now, self._plan)
+            self._state = transitions.not_changed(self._state, now, self._plan)
             self._unchanged()
             return
         attempts = self._state.failures + 1
-        self._state = state.exchanged(self._state, record, now, self._plan)
+        self._state = transitions.exchanged(self._state, record, now, self._plan)
         self._refreshed(record, now.boot - before.boot, attempts)
 
     def _deliver(self) -> None:
@@ -212,7 +212,7 @@ class Refresher:
             self._not_delivered(position, _rival(self._sinks[position].label))
             return
         readings = {position: winner}
-        self._state = state.stored(self._state, readings, self._request_key, now, self._plan)
+        self._state = transitions.stored(self._state, readings, self._request_key, now, self._plan)
         if self._state.deliveries[position].held:
             self._adopted(winner, position)
         else:
@@ -250,13 +250,13 @@ class Refresher:
 
     def _delivered(self, position: int, took_s: float) -> None:
         record = state.in_hand(self._state)
-        self._state = state.delivered(self._state, position, self._plan.policy)
+        self._state = transitions.delivered(self._state, position, self._plan.policy)
         label, fingerprint = self._sinks[position].label, record.receipt.fingerprint
         self._outcome.append(TokenDelivered(self.name, label, fingerprint, round(1000 * took_s)))
 
     def _not_delivered(self, position: int, error: SinkError) -> None:
         now = self._now()
-        self._state = state.not_delivered(self._state, position, error, now, self._plan)
+        self._state = transitions.not_delivered(self._state, position, error, now, self._plan)
         delivery = self._state.deliveries[position]
         retry_at = state.over_at(self._state, delivery.retry_at, now)
         self._outcome.append(
@@ -296,7 +296,7 @@ class Refresher:
             self._outcome.append(
                 TokenPromiseUnholdable(self.name, token.life, min_validity, reason)
             )
-        self._state = state.promised(self._state, holdable=reason is None)
+        self._state = transitions.promised(self._state, holdable=reason is None)
 
     def _raise_alarm(self) -> None:
         """Tell once when readers are at risk, and once when what they have has expired."""
@@ -313,7 +313,7 @@ class Refresher:
                     int(self._plan.policy.min_validity),
                 )
             )
-        self._state = state.told(self._state, alarm)
+        self._state = transitions.told(self._state, alarm)
 
 
 def _rival(label: str) -> SinkRejected:

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from job.config import Preset
+from job.config.presets import Preset
 
 HEAD = """\
 # freshtoken keeps OAuth 2.0 client-credentials tokens current.

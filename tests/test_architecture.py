@@ -23,14 +23,20 @@ ORDER = """
     forecast online starter status
     wire
     config
-    checks
-    settings
+    config.environment config.presets
+    config.shape
+    config.checks
+    config.settings
+    config.sink_settings
+    config.values
     daemon once
     refresh
+    transitions
     state
     schedule
     oauth.exchange
-    oauth.client_auth oauth.response oauth.transport
+    oauth.client_auth oauth.request oauth.response
+    oauth.transport
     oauth.expiry oauth.refusal
     oauth.answer
     oauth.deadline
@@ -42,18 +48,33 @@ ORDER = """
     tokens
     events
     secret
-    errors clock pool process text
+    aws errors clock pool process text
     __init__ oauth demo observe
 """
 """Top to bottom: a module imports from lower rows only, never from its own or a higher one."""
 
 FENCES: dict[str, set[str]] = {
     "apscheduler": {"daemon"},
-    "boto3": {"sinks.secrets_manager"},
-    "botocore": {"sinks.secrets_manager"},
+    "boto3": {"aws"},
+    "botocore": {"aws"},
     "click": {"cli", "verb"},
-    "msgspec": {"cli", "config", "settings", "wire", "sinks.secret_text"},
-    "requests": {"oauth.client_auth", "oauth.exchange", "oauth.transport", "online"},
+    "msgspec": {
+        "cli",
+        "config",
+        "config.settings",
+        "config.shape",
+        "config.sink_settings",
+        "config.values",
+        "sinks.secret_text",
+        "wire",
+    },
+    "requests": {
+        "oauth.client_auth",
+        "oauth.exchange",
+        "oauth.request",
+        "oauth.transport",
+        "online",
+    },
     "rich": {"demo.command", "demo.view"},
     "structlog": {"observe.log"},
     "urllib3": {"oauth.transport"},
@@ -62,6 +83,7 @@ FENCES: dict[str, set[str]] = {
 
 PURE = """
     errors events oauth.answer oauth.expiry oauth.refusal oauth.response schedule state text tokens
+    transitions
 """
 IMPURE_LIBRARY = """
     asyncio ctypes fcntl io logging os pathlib queue random resource secrets select shutil signal

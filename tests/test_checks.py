@@ -4,14 +4,9 @@ from typing import Any
 
 import pytest
 
-from job import checks
-from job.settings import (
-    FileSinkSettings,
-    SecretSettings,
-    SecretsManagerSinkSettings,
-    SinkSettings,
-    TokenSettings,
-)
+from job.config import checks
+from job.config.settings import SecretSettings, TokenSettings
+from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
 
 PROVIDERS = {"tiki": 1, "twitch": 2, "ebay": 3}
 FILE = FileSinkSettings(path="/run/one.json")

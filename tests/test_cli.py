@@ -22,7 +22,8 @@ from token_server import TokenServer, refusal, token
 
 from job import __version__
 from job.cli import cli, exit_status
-from job.config import Config, presets, tokens_of
+from job.config import Config, tokens_of
+from job.config.presets import presets
 from job.tokens import OutputFormat
 from job.wire import Wiring, key_of
 

@@ -12,16 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job.config import Config, Problem, load, presets, tokens_of
+from job.config import Config, load, tokens_of
+from job.config.presets import presets
+from job.config.settings import CommonSettings, SecretSettings, TokenSettings
+from job.config.shape import Problem
+from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
+from job.config.values import seconds
 from job.errors import ConfigError
-from job.settings import (
-    CommonSettings,
-    FileSinkSettings,
-    SecretSettings,
-    SecretsManagerSinkSettings,
-    TokenSettings,
-    seconds,
-)
 
 HIDDEN = "hunter2hunter2"
 FILE_SINK = {"type": "file", "path": "/run/one.json"}

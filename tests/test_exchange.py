@@ -39,7 +39,8 @@ from job.errors import (
 )
 from job.oauth.answer import AnswerRules
 from job.oauth.client_auth import ClientSecretBasic, ClientSecretPost
-from job.oauth.exchange import ClientCredentials, TokenRequest
+from job.oauth.exchange import ClientCredentials
+from job.oauth.request import TokenRequest
 from job.oauth.transport import MAX_BODY_BYTES, Line, Transport
 from job.secret import Secret, WatchedSecret
 from job.tokens import Token

@@ -87,7 +87,7 @@ def test_the_wheel_is_the_package_and_its_command(tmp_path: Path) -> None:
         if file.is_file() and "__pycache__" not in file.parts
     }
     assert names == sources
-    assert {"job/presets.toml", "job/py.typed", "job/cli.py"} <= names
+    assert {"job/config/presets.toml", "job/py.typed", "job/cli.py"} <= names
     assert "freshtoken=job.cli:main" in entry_points
 
 

@@ -12,17 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job import config
+from job.config.settings import CommonSettings, ConfigFile, SecretSettings, TokenSettings
+from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
+from job.config.values import MAX_DURATION_S, seconds
 from job.errors import ConfigError
-from job.settings import (
-    MAX_DURATION_S,
-    CommonSettings,
-    ConfigFile,
-    FileSinkSettings,
-    SecretSettings,
-    SecretsManagerSinkSettings,
-    TokenSettings,
-    seconds,
-)
 
 many = settings(database=None, deadline=None, max_examples=100)
 

@@ -13,9 +13,10 @@ from aws import REGION, Faults, answer, fail, lose_answer, lose_call, meanwhile,
 from botocore import exceptions as aws_exceptions
 from fakes import START, record, token
 
+from job.aws import client_factory
 from job.errors import SinkError, SinkRejected, SinkUnavailable
 from job.sinks import Superseded
-from job.sinks.secrets_manager import PENDING, SecretsManagerSink, client_factory
+from job.sinks.secrets_manager import PENDING, SecretsManagerSink
 from job.tokens import OutputFormat, Record, record_of, render, render_receipt
 
 if TYPE_CHECKING:
@@ -844,7 +845,7 @@ def test_boto3_loads_with_the_first_call() -> None:
     """A command that only checks the configuration does not pay for boto3."""
     code = """
 import sys
-from job.sinks.secrets_manager import client_factory
+from job.aws import client_factory
 client_factory(None, None, None)
 print([name for name in ("boto3", "botocore") if name in sys.modules])
 """

@@ -5,8 +5,9 @@ import tomllib
 
 import pytest
 
-from job.config import Preset, presets, tokens_of
-from job.settings import FileSinkSettings
+from job.config import tokens_of
+from job.config.presets import Preset, presets
+from job.config.sink_settings import FileSinkSettings
 from job.starter import starter
 
 CHOICES: list[str | None] = [None, *presets()]

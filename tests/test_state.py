@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from job import state
+from job import state, transitions
 from job.clock import Moment, system_clock
 from job.errors import (
     EndpointUnavailable,
@@ -335,14 +335,14 @@ class TestTransitions:
     ) -> None:
         """The newest good token of this request is taken in hand; each sink's expiry is known."""
         found = dict(enumerate(readings))
-        assert state.stored(state.start(NOW, 2), found, "key", NOW, PLAN) == State(
+        assert transitions.stored(state.start(NOW, 2), found, "key", NOW, PLAN) == State(
             NOW, due_at, deliveries, record=best
         )
 
     def test_stored_keeps_what_is_newer(self) -> None:
         """A token in hand that is newer than what sinks hold stays, and its waits too."""
         known = holding(FAILED_ONCE, HELD, record=LATER, retry_at=BOOT + 9, failures=3)
-        assert state.stored(known, {0: OURS}, "key", after(5), PLAN) == replace(
+        assert transitions.stored(known, {0: OURS}, "key", after(5), PLAN) == replace(
             known, deliveries=(replace(HELD, held=False, failures=1, retry_at=BOOT + 1), HELD)
         )
 
@@ -351,7 +351,7 @@ class TestTransitions:
         known = holding(failures=7, rejected=True, retry_at=BOOT + 300, due_at=START)
         now = after(61)
         held = Delivery(held=True, expires_at=START + 3660, risk_at=START + 3360)
-        assert state.stored(known, {0: LATER}, "key", now, PLAN) == State(
+        assert transitions.stored(known, {0: LATER}, "key", now, PLAN) == State(
             now, DUE + 60, (held,), record=LATER
         )
 
@@ -359,18 +359,20 @@ class TestTransitions:
         """A token that was removed from a sink is lacked there, and a read heals a sink."""
         failing = replace(HELD, failures=2, retry_at=BOOT + 9)
         known = holding(HELD, failing)
-        assert state.stored(known, {0: None, 1: OURS}, "key", NOW, PLAN) == holding(
+        assert transitions.stored(known, {0: None, 1: OURS}, "key", NOW, PLAN) == holding(
             Delivery(), HELD
         )
 
     def test_a_good_token_is_better_than_one_from_the_future(self) -> None:
         """After a step back, another host's good token is taken instead of our misdated one."""
         known = holding(record=FUTURE)
-        taken = state.stored(known, {0: OURS}, "key", NOW, PLAN)
+        taken = transitions.stored(known, {0: OURS}, "key", NOW, PLAN)
         assert taken == holding(HELD)
         there = replace(HELD, held=False)
         unknown = holding(there, record=FUTURE)
-        assert state.stored(unknown, {0: FUTURE}, "key", NOW, PLAN) == holding(HELD, record=FUTURE)
+        assert transitions.stored(unknown, {0: FUTURE}, "key", NOW, PLAN) == holding(
+            HELD, record=FUTURE
+        )
 
     def test_exchanged(self) -> None:
         """A new token starts afresh: every sink lacks it, and sinks keep their waits."""
@@ -378,7 +380,7 @@ class TestTransitions:
             HELD, FAILED_ONCE, failures=4, rejected=True, retry_at=BOOT, alarm=Alarm.AT_RISK
         )
         fresh, now = record("tok-2", START + 2412), after(2413)
-        assert state.exchanged(known, fresh, now, PLAN) == State(
+        assert transitions.exchanged(known, fresh, now, PLAN) == State(
             now,
             DUE + 2412,
             (replace(HELD, held=False, left=OURS.receipt), FAILED_ONCE),
@@ -393,26 +395,26 @@ class TestTransitions:
         fresh = record("tok-2", START + 600 - 2 * HOUR)
         left = replace(HELD, held=False, left=OURS.receipt)
         earlier = replace(left, expires_at=START - HOUR, risk_at=START + 3300 - 2 * HOUR)
-        assert state.exchanged(holding(), fresh, now, PLAN).deliveries == (earlier,)
-        assert state.exchanged(holding(), LATER, after(60, HOUR), PLAN).deliveries == (left,)
+        assert transitions.exchanged(holding(), fresh, now, PLAN).deliveries == (earlier,)
+        assert transitions.exchanged(holding(), LATER, after(60, HOUR), PLAN).deliveries == (left,)
 
     def test_the_replaced_token_after_a_step_back(self) -> None:
         """What was in hand before is not taken again, though by its date it is the newer one."""
         step, fresh = -120, record("tok-2", START + 100 - 120)
-        known = state.exchanged(holding(HELD, Delivery()), fresh, after(100, step), PLAN)
+        known = transitions.exchanged(holding(HELD, Delivery()), fresh, after(100, step), PLAN)
         now = after(200, step)
         for found in ({0: OURS}, {0: OURS, 1: None}, {0: OURS, 1: fresh}):
-            assert state.stored(known, found, "key", now, PLAN).record == fresh
-        taken = state.stored(known, {0: LATER}, "key", now, PLAN)
+            assert transitions.stored(known, found, "key", now, PLAN).record == fresh
+        taken = transitions.stored(known, {0: LATER}, "key", now, PLAN)
         assert taken.record == LATER
 
     def test_a_new_token_that_kills_the_old_one(self) -> None:
         """A sink that still holds an older token holds a dead one since the new one's request."""
         plan = Plan(Policy(reissue="revokes_previous"), "host")
         dead = Delivery(left=OURS.receipt, expires_at=START + 60, risk_at=START + 60)
-        known = state.exchanged(holding(HELD, Delivery()), LATER, after(61), plan)
+        known = transitions.exchanged(holding(HELD, Delivery()), LATER, after(61), plan)
         assert known.deliveries == (dead, Delivery())
-        assert state.stored(known, {0: OURS}, "key", after(62), plan).deliveries == (
+        assert transitions.stored(known, {0: OURS}, "key", after(62), plan).deliveries == (
             dead,
             Delivery(),
         )
@@ -437,7 +439,7 @@ class TestTransitions:
     def test_not_changed(self, now: Moment, policy: Policy, due_in: float) -> None:
         """The server is asked again when a new token is likely, a few times in all."""
         known = holding(failures=2, rejected=True)
-        again = state.not_changed(known, now, Plan(policy, "host"))
+        again = transitions.not_changed(known, now, Plan(policy, "host"))
         assert again == replace(
             known, failures=0, rejected=False, due_at=again.due_at, retry_at=now.boot + 1
         )
@@ -446,16 +448,16 @@ class TestTransitions:
     def test_not_changed_forgets_the_hint(self) -> None:
         """`refresh_in` counts from the first answer: it does not come round again and again."""
         known = holding(record=record_of(token(refresh_in=60), "key"))
-        assert state.not_changed(known, after(60), PLAN).due_at == pytest.approx(
+        assert transitions.not_changed(known, after(60), PLAN).due_at == pytest.approx(
             START + 60 + 0.67 * 3540
         )
 
     def test_not_changed_after_expiry(self) -> None:
         """An expired token that is given again is a failure, and backs off."""
         known = holding(due_at=START + HOUR + 1, failures=0)
-        first = state.not_changed(known, after(HOUR + 1), PLAN)
+        first = transitions.not_changed(known, after(HOUR + 1), PLAN)
         assert first == replace(known, failures=1, retry_at=BOOT + HOUR + 2)
-        tenth = state.not_changed(replace(known, failures=9), after(HOUR), PLAN)
+        tenth = transitions.not_changed(replace(known, failures=9), after(HOUR), PLAN)
         assert tenth.retry_at == BOOT + HOUR + max(1.0, 15 * PLAN.draw(10))
 
     @pytest.mark.parametrize(
@@ -493,7 +495,7 @@ class TestTransitions:
     def test_failed(self, error: ExchangeError, seconds: float, wait: float) -> None:
         """The next attempt comes by the kind of failure; token and deliveries are untouched."""
         known, now = holding(), after(seconds)
-        assert state.failed(known, error, now, PLAN) == replace(
+        assert transitions.failed(known, error, now, PLAN) == replace(
             known, failures=1, rejected=not error.retryable, retry_at=now.boot + wait
         )
 
@@ -508,7 +510,9 @@ class TestTransitions:
     def test_failures_hurry_when_readers_are_at_risk(self, seconds: float, ceiling: float) -> None:
         """No wait that began before readers were at risk reaches far into it."""
         waits = [
-            state.failed(holding(failures=n), DOWN, after(seconds), PLAN).retry_at - BOOT - seconds
+            transitions.failed(holding(failures=n), DOWN, after(seconds), PLAN).retry_at
+            - BOOT
+            - seconds
             for n in range(10, 100)
         ]
         assert ceiling - 2 < max(waits) <= ceiling
@@ -525,7 +529,7 @@ class TestTransitions:
         """Readers who have no token, or may have a dead one, are at risk."""
         plan = Plan(policy, "host")
         waits = [
-            state.failed(replace(known, failures=n), DOWN, NOW, plan).retry_at - BOOT
+            transitions.failed(replace(known, failures=n), DOWN, NOW, plan).retry_at - BOOT
             for n in range(10, 100)
         ]
         assert 14 < max(waits) <= 15
@@ -534,7 +538,7 @@ class TestTransitions:
         """A token that was misjudged for a while is due when it was, whatever failed meanwhile."""
         past = after(10, -3 * HOUR)
         assert state.next_action(holding(), past) is Action.EXCHANGE
-        known = state.failed(holding(), DOWN, past, PLAN)
+        known = transitions.failed(holding(), DOWN, past, PLAN)
         assert known == holding(failures=1, retry_at=BOOT + 11)
         assert state.next_action(known, after(12)) is Action.WAIT
 
@@ -543,29 +547,29 @@ class TestTransitions:
         """Without a sink to ask, an exchange waits for the first one, and for its own wait."""
         waiting = (Delivery(retry_at=BOOT + 60), Delivery(retry_at=BOOT + 7))
         known = holding(*waiting, due_at=START, retry_at=retry_at)
-        assert state.blocked(known) == replace(known, retry_at=expected)
+        assert transitions.blocked(known) == replace(known, retry_at=expected)
 
     def test_waits_can_be_ended(self) -> None:
         """A mended secret ends the exchange's wait, an operator all waits and the token's time."""
         known = holding(FAILED_ONCE, retry_at=BOOT + 300, rejected=True, failures=1)
-        assert state.retry_now(known) == replace(known, retry_at=0.0)
-        assert state.forced(known, after(10)) == replace(
+        assert transitions.retry_now(known) == replace(known, retry_at=0.0)
+        assert transitions.forced(known, after(10)) == replace(
             known, due_at=START + 10, retry_at=0.0, deliveries=(Delivery(failures=1),)
         )
-        assert state.forced(known, after(2500)).due_at == DUE
+        assert transitions.forced(known, after(2500)).due_at == DUE
 
     def test_told_and_promised(self) -> None:
         """What people were told is kept, to say it once."""
         known = holding()
-        assert state.told(known, Alarm.NONE) is known
-        assert state.told(known, Alarm.EXPIRED) == replace(known, alarm=Alarm.EXPIRED)
-        assert state.promised(known, holdable=False) == replace(known, unholdable=True)
-        assert state.promised(replace(known, unholdable=True), holdable=True) == known
+        assert transitions.told(known, Alarm.NONE) is known
+        assert transitions.told(known, Alarm.EXPIRED) == replace(known, alarm=Alarm.EXPIRED)
+        assert transitions.promised(known, holdable=False) == replace(known, unholdable=True)
+        assert transitions.promised(replace(known, unholdable=True), holdable=True) == known
 
     def test_delivered(self) -> None:
         """A sink that took the token has healed; the others are as they were."""
         known = holding(HELD, replace(FAILED_ONCE, expires_at=START + 5, risk_at=START))
-        assert state.delivered(known, 1, PLAN.policy) == holding(HELD, HELD)
+        assert transitions.delivered(known, 1, PLAN.policy) == holding(HELD, HELD)
 
     @pytest.mark.parametrize(
         ("error", "wait"), [(FULL, 1.0), (FORBIDDEN, 60.0), (Superseded(LATER), 1.0)]
@@ -574,7 +578,7 @@ class TestTransitions:
         """A sink that failed waits alone, and what readers find in it is still known."""
         old = Delivery(expires_at=START + 5, risk_at=START)
         known = holding(old, HELD)
-        assert state.not_delivered(known, 0, error, NOW, PLAN) == holding(
+        assert transitions.not_delivered(known, 0, error, NOW, PLAN) == holding(
             replace(old, failures=1, retry_at=BOOT + wait), HELD
         )
 
@@ -636,27 +640,27 @@ class Sequences(RuleBasedStateMachine):
     def read_another_token(self, life: int, ago: int, copies: int) -> None:
         found = self.mint(life, ago)
         readings = {0: found, 1: found if copies == 2 else None}
-        self.known = state.stored(self.known, readings, "key", self.now, self.plan)
+        self.known = transitions.stored(self.known, readings, "key", self.now, self.plan)
 
     @rule(position=positions)
     def read_nothing(self, position: int) -> None:
-        self.known = state.stored(self.known, {position: None}, "key", self.now, self.plan)
+        self.known = transitions.stored(self.known, {position: None}, "key", self.now, self.plan)
 
     @rule(life=lives, took=st.integers(0, 15))
     def exchange(self, life: int, took: int) -> None:
         minted = self.mint(life, took)
-        self.known = state.exchanged(self.known, minted, self.now, self.plan)
+        self.known = transitions.exchanged(self.known, minted, self.now, self.plan)
 
     @precondition(lambda self: self.known.record)
     @rule()
     def get_the_same_token(self) -> None:
-        self.known = state.not_changed(self.known, self.now, self.plan)
+        self.known = transitions.not_changed(self.known, self.now, self.plan)
 
     @rule(error=exchange_errors)
     def fail(self, error: ExchangeError) -> None:
         t = self.now.seen_from(self.known.anchor)
         held = self.known.record
-        self.known = state.failed(self.known, error, self.now, self.plan)
+        self.known = transitions.failed(self.known, error, self.now, self.plan)
         floor = t + min(error.retry_after or 1.0, HOUR) - 1e-3
         last_chance = held is not None and self.known.retry_at - self.now.boot == pytest.approx(
             held.token.expires_at - 15 - t, abs=1e-3
@@ -666,28 +670,28 @@ class Sequences(RuleBasedStateMachine):
     @rule(position=positions, error=st.sampled_from((FULL, FORBIDDEN, Superseded(OURS))))
     def fail_to_deliver(self, position: int, error: SinkError) -> None:
         before = state.exchange_at(self.known, self.now)
-        self.known = state.not_delivered(self.known, position, error, self.now, self.plan)
+        self.known = transitions.not_delivered(self.known, position, error, self.now, self.plan)
         assert state.exchange_at(self.known, self.now) == before
 
     @precondition(lambda self: self.known.record)
     @rule(position=positions)
     def deliver(self, position: int) -> None:
         before = state.exchange_at(self.known, self.now)
-        self.known = state.delivered(self.known, position, self.plan.policy)
+        self.known = transitions.delivered(self.known, position, self.plan.policy)
         assert state.exchange_at(self.known, self.now) == before
 
     @precondition(lambda self: not any(True for _ in state.askable(self.known, self.now)))
     @rule()
     def find_no_sink(self) -> None:
-        self.known = state.blocked(self.known)
+        self.known = transitions.blocked(self.known)
 
     @rule()
     def mend_or_force(self) -> None:
-        self.known = state.retry_now(state.forced(self.known, self.now))
+        self.known = transitions.retry_now(transitions.forced(self.known, self.now))
 
     @rule()
     def raise_the_alarm(self) -> None:
-        self.known = state.told(self.known, state.alarm_of(self.known, self.now))
+        self.known = transitions.told(self.known, state.alarm_of(self.known, self.now))
 
     @invariant()
     def the_wake_up_is_near(self) -> None:
@@ -700,7 +704,7 @@ class Sequences(RuleBasedStateMachine):
 
     @invariant()
     def the_wake_up_is_neither_late_nor_in_vain(self) -> None:
-        known = state.told(self.known, state.alarm_of(self.known, self.now))
+        known = transitions.told(self.known, state.alarm_of(self.known, self.now))
         action = state.next_action(known, self.now)
         wait = state.wake_at(known, self.now) - self.now.seen_from(known.anchor)
         assert (wait > 0) is (action is Action.WAIT)
@@ -728,13 +732,13 @@ def ask(
             exchanges.append(now.boot - BOOT)
             given = answer(now)
             if isinstance(given, ExchangeError):
-                known = state.failed(known, given, now, plan)
+                known = transitions.failed(known, given, now, plan)
             elif state.unchanged(known, record_of(given, "key"), now):
-                known = state.not_changed(known, now, plan)
+                known = transitions.not_changed(known, now, plan)
             else:
-                known = state.exchanged(known, record_of(given, "key"), now, plan)
-                known = state.delivered(known, 0, plan.policy)
-        known = state.told(known, state.alarm_of(known, now))
+                known = transitions.exchanged(known, record_of(given, "key"), now, plan)
+                known = transitions.delivered(known, 0, plan.policy)
+        known = transitions.told(known, state.alarm_of(known, now))
         wait = state.wake_at(known, now) - now.seen_from(known.anchor)
         assert wait > 0
         now = Moment(now.wall + wait, now.boot + wait)

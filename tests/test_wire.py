@@ -13,9 +13,9 @@ from fakes import FakeClock, record
 
 from job.clock import system_clock
 from job.config import Config, tokens_of
+from job.config.settings import SecretSettings, TokenSettings
 from job.schedule import Policy
 from job.secret import Secret
-from job.settings import SecretSettings, TokenSettings
 from job.sinks.file import FileSink
 from job.tokens import OutputFormat, request_key
 from job.wire import Wiring, key_of, params_of, proxy_for

@@ -1,26 +1,17 @@
 """The client credentials grant (RFC 6749 section 4.4): one POST, one token."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from job.clock import Clock
 from job.oauth.answer import Answer, AnswerRules
+from job.oauth.request import TokenRequest, post_request
 from job.oauth.response import token_of
-from job.oauth.transport import Transport, post_request
+from job.oauth.transport import Transport
 from job.secret import Secret, WatchedSecret
 from job.tokens import Token
-
-
-@dataclass(frozen=True)
-class TokenRequest:
-    """What is asked of whom. `params` keep their order, `resource` may repeat (RFC 8707)."""
-
-    token_url: str
-    params: tuple[tuple[str, str], ...]
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

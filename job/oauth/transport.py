@@ -21,28 +21,16 @@ from typing import Any, NamedTuple, TypeVar
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
 
-from job import __version__
 from job.errors import EndpointUnavailable, ExchangeError, RequestRejected, ResponseInvalid
 from job.oauth import deadline
 
 T = TypeVar("T")
-Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
-"""A requests AuthBase, or any function that adds credentials to a request, or adds none."""
 
 MAX_BODY_BYTES = 1_048_576
 ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
-
-# Minutes lie between two exchanges: a kept connection would only be stale by then.
-_HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "identity",
-    "Connection": "close",
-    "User-Agent": f"freshtoken/{__version__}",
-}
 
 
 class Reply(NamedTuple):
@@ -79,7 +67,7 @@ class Transport:
         line = Line()
         carry = functools.partial(self._carry, request, line)
         limited = functools.partial(deadline.call, carry, self.timeout_s, line.cut)
-        return _translating(limited, str(request.url))
+        return translating(limited, str(request.url))
 
     def _carry(self, request: requests.PreparedRequest, line: "Line") -> Reply:
         uses_tls = any(map(_is_tls, (str(request.url), *self.proxies.values())))
@@ -93,28 +81,6 @@ class Transport:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 body = b"" if response.is_redirect else _read(response)
         return Reply(response.status_code, headers, body)
-
-
-def post_request(
-    url: str, params: Iterable[tuple[str, str]], headers: Mapping[str, str], auth: Auth
-) -> requests.PreparedRequest:
-    """Return a form POST that is ready to send; `headers` replace ours of the same name.
-
-    Raises what `auth` raises, and RequestRejected when the settings give no legal request.
-    """
-    return _translating(functools.partial(_prepared, url, list(params), headers, auth), url)
-
-
-def _prepared(
-    url: str, params: list[tuple[str, str]], headers: Mapping[str, str], auth: Auth
-) -> requests.PreparedRequest:
-    request = requests.PreparedRequest()
-    request.prepare_method("POST")
-    request.prepare_url(url, None)
-    request.prepare_headers(CaseInsensitiveDict([*_HEADERS.items(), *headers.items()]))
-    request.prepare_body(params, None)
-    request.prepare_auth(auth)
-    return request
 
 
 class Line:
@@ -312,7 +278,7 @@ _HOST = re.compile(r"https?://(?:[^/?#]*@)?([^/?#]+)", re.IGNORECASE)
 _WIRE = (OSError, UnicodeError, urllib3.exceptions.HTTPError, http.client.HTTPException)
 
 
-def _translating(function: Callable[[], T], url: str) -> T:
+def translating(function: Callable[[], T], url: str) -> T:
     """Run the function and raise its wire failures as ours, without their context."""
     try:
         return function()

@@ -10,7 +10,8 @@ from typing import Any
 
 from job.oauth.answer import AnswerRules
 from job.oauth.client_auth import ClientSecretBasic
-from job.oauth.exchange import ClientCredentials, TokenRequest
+from job.oauth.exchange import ClientCredentials
+from job.oauth.request import TokenRequest
 from job.refresh import Refresher
 from job.schedule import Plan
 from job.secret import WatchedSecret

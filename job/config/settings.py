@@ -3,50 +3,18 @@
 The JSON Schema (`freshtoken schema`) and docs/configuration.md are made from these types.
 """
 
-import re
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, field
 
-Duration = Annotated[
-    str | int | float, Meta(description="A duration: 30s, 5m, 1h30m, or a number of seconds.")
-]
-OsText = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
-"""What system calls take: a NUL would end it."""
+from job.config.sink_settings import SinkSettings
+from job.config.values import Duration, OsText, Table
+
 AuthMethod = Literal["client_secret_basic", "client_secret_post"]
 Reissue = Literal["independent", "revokes_previous", "same_until_expiry"]
-Format = Literal["json", "raw", "header", "env", "template"]
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
-_UNITS_S = (86_400, 3_600, 60, 1)
-MAX_DURATION_S = 10 * 365 * 86_400
-"""More is a mistake, and would not fit into a timer."""
 
 
-def seconds(duration: str | float) -> float:
-    """Return a duration in seconds; raises ValueError unless it is one, from 0 to ten years."""
-    length = _parsed(duration.strip()) if isinstance(duration, str) else duration
-    if not 0 <= length <= MAX_DURATION_S:
-        raise ValueError
-    return float(length)
-
-
-def _parsed(text: str) -> float:
-    if _NUMBER.fullmatch(text):
-        return float(text)
-    found = _DURATION.fullmatch(text)
-    if found is None or not text:
-        raise ValueError
-    parts = zip(found.groups(), _UNITS_S, strict=True)
-    return sum(float(number or 0) * unit for number, unit in parts)
-
-
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file: unknown keys are errors."""
-
-
-class SecretSettings(_Table, frozen=True, kw_only=True):
+class SecretSettings(Table, frozen=True, kw_only=True):
     """Where the client secret comes from. It is read again for every exchange."""
 
     env: Annotated[str, Meta(description="The name of an environment variable.")] | None = None
@@ -63,74 +31,7 @@ class SecretSettings(_Table, frozen=True, kw_only=True):
     ) = None
 
 
-class FileSinkSettings(_Table, frozen=True, kw_only=True, tag="file", tag_field="type"):
-    """A local file, replaced atomically."""
-
-    path: Annotated[OsText, Meta(description="The file. Its folder must exist.")]
-    format: Annotated[Format, Meta(description="The layout of the file.")] = "json"
-    template: (
-        Annotated[
-            str,
-            Meta(
-                description="For format template: text with {access_token}, {token_type}, "
-                "{expires_at}, {obtained_at}, {scope}, {name}."
-            ),
-        ]
-        | None
-    ) = None
-    mode: Annotated[str, Meta(description="The permission bits, in octal.")] = "0600"
-    owner: Annotated[str, Meta(description="The owning user, by name or number.")] | None = None
-    group: Annotated[str, Meta(description="The owning group, by name or number.")] | None = None
-    overwrite: Annotated[
-        bool, Meta(description="Replace a file that freshtoken has not written.")
-    ] = False
-
-
-class SecretsManagerSinkSettings(
-    _Table, frozen=True, kw_only=True, tag="aws_secrets_manager", tag_field="type"
-):
-    """A secret in AWS Secrets Manager. Credentials come from boto3's own chain."""
-
-    secret_id: Annotated[str, Meta(description="The secret's name or ARN.")]
-    format: Annotated[Format, Meta(description="The layout of the secret's text.")] = "json"
-    template: Annotated[str, Meta(description="For format template: as for a file.")] | None = None
-    region: (
-        Annotated[str, Meta(description="The AWS region; default: boto3's own choice.")] | None
-    ) = None
-    profile: (
-        Annotated[str, Meta(description="The profile of the shared AWS configuration.")] | None
-    ) = None
-    endpoint_url: (
-        Annotated[str, Meta(description="Another endpoint, such as a VPC endpoint.")] | None
-    ) = None
-    json_key: (
-        Annotated[
-            str,
-            Meta(description="Keep the token under this key of a JSON secret, others untouched."),
-        ]
-        | None
-    ) = None
-    create: Annotated[bool, Meta(description="Create the secret if it is missing.")] = False
-    kms_key_id: (
-        Annotated[str, Meta(description="The KMS key of a secret that is created.")] | None
-    ) = None
-    tags: Annotated[dict[str, str], Meta(description="The tags of a secret that is created.")] = {}
-    compare_and_swap: Annotated[
-        bool,
-        Meta(
-            description="Never overwrite a newer token of another writer. false: one plain put, "
-            "for a principal that may do nothing else."
-        ),
-    ] = True
-    overwrite: Annotated[
-        bool, Meta(description="Replace a value that freshtoken has not written.")
-    ] = False
-
-
-SinkSettings = FileSinkSettings | SecretsManagerSinkSettings
-
-
-class CommonSettings(_Table, frozen=True, kw_only=True):
+class CommonSettings(Table, frozen=True, kw_only=True):
     """What [defaults] and every token may set."""
 
     provider: Annotated[str, Meta(description="A preset (`freshtoken providers`).")] | None = None
@@ -155,11 +56,11 @@ class CommonSettings(_Table, frozen=True, kw_only=True):
     ] = ()
     extra_params: Annotated[
         dict[str, str], Meta(description="Further parameters of the token request.")
-    ] = {}
+    ] = field(default_factory=dict)
     headers: Annotated[
         dict[str, str],
         Meta(description="Further headers of the token request, User-Agent among them."),
-    ] = {}
+    ] = field(default_factory=dict)
     timeout: Annotated[
         Duration, Meta(description="The total deadline of one exchange, from DNS to last byte.")
     ] = "15s"
@@ -237,7 +138,7 @@ class TokenSettings(CommonSettings, frozen=True, kw_only=True):
     ]
 
 
-class ConfigFile(_Table, frozen=True, kw_only=True):
+class ConfigFile(Table, frozen=True, kw_only=True):
     """The whole file."""
 
     tokens: dict[str, TokenSettings]

@@ -8,12 +8,9 @@ import string
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
-from job.settings import (
-    FileSinkSettings,
-    SinkSettings,
-    TokenSettings,
-    seconds,
-)
+from job.config.settings import TokenSettings
+from job.config.sink_settings import FileSinkSettings, SinkSettings
+from job.config.values import seconds
 from job.tokens import TEMPLATE_FIELDS, unknown_template_fields
 
 DURATIONS = (

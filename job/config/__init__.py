@@ -1,0 +1,136 @@
+"""From a file or the environment to settings, or to every problem at once with place and cure."""
+
+import itertools
+import os.path
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from job.config import checks
+from job.config.environment import DEFAULT_PATHS, VARIABLES, amiss, as_variable, from_environment
+from job.config.presets import Preset, presets
+from job.config.settings import CommonSettings, ConfigFile, TokenSettings
+from job.config.shape import Problem, clean, placeholders, unknown_keys
+from job.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The tokens to keep, where relative paths start, and where it was read."""
+
+    tokens: Mapping[str, TokenSettings]
+    folder: str
+    origin: str
+
+
+def load(path: str | None, environ: Mapping[str, str], *, with_secrets: bool = False) -> Config:
+    """Return the configuration of `path`, or else of the default files, or else of `environ`.
+
+    `with_secrets` demands that the variables which are to hold client secrets are set. Raises
+    ConfigError with every problem, each with its place and its cure, none with a value that could
+    be a secret.
+    """
+    needed = environ if with_secrets else None
+    found = path or environ.get(VARIABLES["config"])
+    found = found or next(filter(os.path.exists, DEFAULT_PATHS), None)
+    if found:
+        folder, origin = os.path.dirname(os.path.abspath(found)), found
+        tokens, problems = _examined(_read(found), folder, needed)
+    else:
+        folder, origin = os.getcwd(), "the environment"
+        tokens, problems = _examined(from_environment(environ), folder, needed)
+        token = checks.place_of(next(iter(tokens)))
+        problems = [as_variable(problem, token) for problem in problems]
+        problems += amiss(environ)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(map(str, problems))), origin)
+    return Config(tokens, folder, origin)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        cure = "check the path and its permissions, or write one with `freshtoken init`"
+        raise ConfigError([f"{path}: cannot be read ({reason}); {cure}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not UTF-8 text; write it anew"]) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError([f"{path}: is not TOML: {error}"]) from None
+
+
+def tokens_of(
+    raw: Mapping[str, Any], folder: str = "", environ: Mapping[str, str] | None = None
+) -> dict[str, TokenSettings]:
+    """Return the settings of each token of a parsed file; raises ConfigError with all problems.
+
+    Relative paths start at `folder`. With `environ`, variables that are to hold client secrets
+    must be set in it.
+    """
+    tokens, problems = _examined(raw, folder, environ)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(map(str, problems))))
+    return tokens
+
+
+def _examined(
+    raw: Mapping[str, Any], folder: str, environ: Mapping[str, str] | None
+) -> tuple[dict[str, TokenSettings], list[Problem]]:
+    """Return settings and what is wrong with them; with problems, the settings have gaps."""
+    problems: list[Problem] = []
+    top = {key: raw.get(key, {}) for key in ("defaults", "tokens")}
+    for key, value in top.items():
+        if not isinstance(value, dict):
+            problems.append(Problem(key, "must be a table"))
+            top[key] = {}
+    problems += unknown_keys(raw, ConfigFile, "")
+    known = presets()
+    defaults = clean(top["defaults"], CommonSettings, "defaults", problems)
+    if raw.get("tokens", {}) == {}:
+        problems.append(Problem("tokens", "there is none; add one, such as [tokens.tiki]"))
+    tokens = {
+        name: _token(name, table, defaults, known, problems)
+        for name, table in top["tokens"].items()
+    }
+    problems += itertools.starmap(Problem, checks.of_places(tokens, folder))
+    if environ is not None:
+        problems += itertools.starmap(Problem, checks.of_environment(tokens, environ))
+    return tokens, problems
+
+
+def _token(
+    name: str,
+    table: object,
+    defaults: dict[str, Any],
+    known: Mapping[str, Preset],
+    problems: list[Problem],
+) -> TokenSettings:
+    """Return one token's settings; what is wrong with them goes to `problems`.
+
+    Defaults give way to the preset, and both to the token's own table. With problems, the keys
+    that are wrong are left out, so that the others are still checked.
+    """
+    place = checks.place_of(name)
+    if not isinstance(table, dict):
+        problems.append(Problem(place, f"must be a table, such as [{place}]"))
+        table = placeholders(place)
+    preset = known.get(str((defaults | table).get("provider")))
+    merged = defaults | dict(preset.settings if preset else {})
+    told: set[str] = set()
+    try:
+        settings = msgspec.convert(merged | table, TokenSettings)
+    except msgspec.ValidationError:
+        cleaned = clean(table, TokenSettings, place, problems)
+        told = table.keys() - cleaned.keys()
+        settings = msgspec.convert(merged | placeholders(place) | cleaned, TokenSettings)
+    for key, text in checks.of_token(name, settings, known):
+        root = key.partition(".")[0]
+        if root not in told:
+            where = "defaults" if root in defaults and root not in table else place
+            problems.append(Problem(f"{where}.{key}" if key else where, text))
+    return settings
