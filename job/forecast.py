@@ -13,9 +13,10 @@ from job.errors import SecretUnavailable, SinkError
 from job.schedule import Policy, broken_promise, due_at
 from job.secret import Secret
 from job.sinks import Sink
+from job.sources import token_url_of
 from job.text import DAY_S, duration, entry
 from job.tokens import Token
-from job.wire import Wiring, token_url_of
+from job.wire import Wiring
 
 ASSUMED_LIFE_S = 3600
 VERSIONS_PER_DAY = 100
@@ -125,7 +126,7 @@ def _source(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator
     """Tell of a client secret that is not in its file; no command is run just to look."""
     if settings.client_secret.file is not None:
         try:
-            wiring.secret(settings.client_secret, config.folder).resolve()
+            wiring.sources.secret(settings.client_secret, config.folder).resolve()
         except SecretUnavailable as error:
             yield error.message
 

@@ -17,7 +17,8 @@ from job.oauth.answer import Answer, members_of
 from job.oauth.refusal import refusal_of
 from job.oauth.request import post_request
 from job.sinks import Sink
-from job.wire import Wiring, token_url_of
+from job.sources import token_url_of
+from job.wire import Wiring
 
 SKEW_S = 30.0
 NO_ENDPOINT = (404, 405, 407, 410, 429)
@@ -45,7 +46,7 @@ def probe(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[F
 
 def _secret(settings: TokenSettings, config: Config, wiring: Wiring) -> Finding:
     try:
-        wiring.secret(settings.client_secret, config.folder).resolve()
+        wiring.sources.secret(settings.client_secret, config.folder).resolve()
     except SecretUnavailable as error:
         return Finding("client secret", good=False, text=error.message)
     return Finding("client secret", good=True, text="its source gives one")
@@ -59,7 +60,7 @@ def _endpoint(
     before = clock().wall
     try:
         sending = post_request(url, (), settings.headers, lambda request: request)
-        reply = wiring.transport(settings, config.folder).send(sending)
+        reply = wiring.sources.transport(settings, config.folder).send(sending)
     except ExchangeError as error:
         yield Finding("endpoint", good=False, text=error.message)
         return

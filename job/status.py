@@ -7,9 +7,10 @@ from job.config import Config
 from job.errors import SinkError
 from job.schedule import Policy, due_at
 from job.sinks import Sink
+from job.sources import key_of
 from job.text import duration, wrapped
 from job.tokens import Record
-from job.wire import Wiring, key_of
+from job.wire import Wiring
 
 NEVER_STORED = "no token has been stored yet; run `freshtoken once`"
 OK, WARNING, CRITICAL = 0, 1, 2

@@ -22,6 +22,7 @@ ORDER = """
     verb demo.command
     forecast online starter status
     wire
+    sources
     config
     config.environment config.presets
     config.shape

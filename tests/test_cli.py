@@ -24,8 +24,9 @@ from job import __version__
 from job.cli import cli, exit_status
 from job.config import Config, tokens_of
 from job.config.presets import presets
+from job.sources import key_of
 from job.tokens import OutputFormat
-from job.wire import Wiring, key_of
+from job.wire import Wiring
 
 ROOT = Path(__file__).parent.parent
 VERBS = ["run", "once", "check", "status", "get", "init", "providers", "schema", "demo"]

@@ -12,7 +12,8 @@ from job.clock import system_clock
 from job.config import Config, tokens_of
 from job.forecast import VERSIONS_PER_DAY, Forecast, forecasts, life_that_fits
 from job.schedule import Policy, Reissue, due_at
-from job.wire import Wiring, key_of
+from job.sources import key_of
+from job.wire import Wiring
 
 BASE: Mapping[str, Any] = {
     "token_url": "https://as.example/token?tenant=hidden",

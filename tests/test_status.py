@@ -10,9 +10,10 @@ from job.config import Config, tokens_of
 from job.errors import SinkRejected, SinkUnavailable
 from job.schedule import Policy
 from job.sinks.file import FileSink
+from job.sources import key_of
 from job.status import Row, current_record, row_of, rows, table, worst
 from job.tokens import OutputFormat, Record
-from job.wire import Wiring, key_of
+from job.wire import Wiring
 
 POLICY = Policy()
 LIFE = 3600

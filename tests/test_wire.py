@@ -17,8 +17,9 @@ from job.config.settings import SecretSettings, TokenSettings
 from job.schedule import Policy
 from job.secret import Secret
 from job.sinks.file import FileSink
+from job.sources import key_of, params_of, proxy_for
 from job.tokens import OutputFormat, request_key
-from job.wire import Wiring, key_of, params_of, proxy_for
+from job.wire import Wiring
 
 BASE: Mapping[str, Any] = {
     "token_url": "https://as.example/token",
@@ -136,14 +137,14 @@ def test_tokens_with_one_way_to_the_server_share_it(tmp_path: Path) -> None:
     """The trusted certificates are held once for all tokens with the same settings."""
     shared = wiring({"HTTPS_PROXY": "http://proxy.example:1"})
     first, second = one(), one(audience="other")
-    transport = shared.transport(first, "/etc")
-    assert shared.transport(second, "/etc") is transport
+    transport = shared.sources.transport(first, "/etc")
+    assert shared.sources.transport(second, "/etc") is transport
     assert (transport.timeout_s, transport.ca_file) == (15.0, "")
     assert transport.proxies == {
         "http": "http://proxy.example:1",
         "https": "http://proxy.example:1",
     }
-    other = shared.transport(one(timeout="3s", proxy=""), "/etc")
+    other = shared.sources.transport(one(timeout="3s", proxy=""), "/etc")
     assert (other.timeout_s, other.proxies) == (3.0, {})
 
 
@@ -161,7 +162,7 @@ def test_tokens_with_one_way_to_the_server_share_it(tmp_path: Path) -> None:
 def test_whom_to_trust(ca_file: str | None, environ: dict[str, str], expected: str) -> None:
     """The key ca_file wins over the usual variables; a relative one is beside the file."""
     settings = one(**({} if ca_file is None else {"ca_file": ca_file}))
-    assert wiring(environ).transport(settings, "/etc/job").ca_file == expected
+    assert wiring(environ).sources.transport(settings, "/etc/job").ca_file == expected
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_the_three_sources_of_a_secret(tmp_path: Path) -> None:
         SecretSettings(file="secret"),
         SecretSettings(command=python),
     ]
-    found = [built.secret(source, str(tmp_path)).resolve().reveal() for source in sources]
+    found = [built.sources.secret(source, str(tmp_path)).resolve().reveal() for source in sources]
     assert found == ["from-variable", "from-file", "from-command"]
 
 
