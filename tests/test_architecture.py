@@ -31,13 +31,14 @@ ORDER = """
     config.sink_settings
     config.values
     daemon once
+    oauth.discovery
     refresh
     transitions
     state
     schedule
     oauth.exchange
     oauth.client_auth oauth.request oauth.response
-    oauth.transport
+    oauth.metadata oauth.transport
     oauth.expiry oauth.refusal
     oauth.answer
     oauth.deadline
@@ -83,7 +84,7 @@ FENCES: dict[str, set[str]] = {
 """Which modules may import which third-party package; no other package may be imported at all."""
 
 PURE = """
-    errors events oauth.answer oauth.expiry oauth.refusal oauth.response schedule state text tokens
+    errors events oauth.answer oauth.expiry oauth.metadata oauth.refusal oauth.response schedule state text tokens
     transitions
 """
 IMPURE_LIBRARY = """

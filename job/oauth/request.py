@@ -41,6 +41,19 @@ def post_request(
     return translating(functools.partial(_prepared, url, list(params), headers, auth), url)
 
 
+def get_request(url: str) -> requests.PreparedRequest:
+    """Return a GET without credentials; raises RequestRejected when none can be made of the URL."""
+    return translating(functools.partial(_plain, url), url)
+
+
+def _plain(url: str) -> requests.PreparedRequest:
+    request = requests.PreparedRequest()
+    request.prepare_method("GET")
+    request.prepare_url(url, None)
+    request.prepare_headers(CaseInsensitiveDict(_HEADERS))
+    return request
+
+
 def _prepared(
     url: str, params: list[tuple[str, str]], headers: Mapping[str, str], auth: Auth
 ) -> requests.PreparedRequest:

@@ -1,0 +1,111 @@
+"""The metadata of an issuer, asked for when needed and kept for a while."""
+
+import functools
+import threading
+from collections.abc import Callable
+
+from job.clock import Clock
+from job.errors import ExchangeError, RequestRejected
+from job.oauth.answer import Answer
+from job.oauth.metadata import Metadata, metadata_of, places_of
+from job.oauth.request import get_request
+from job.oauth.transport import Transport
+from job.refresh import TokenSource
+from job.tokens import Token
+
+MAX_AGE_S = 3_600.0
+"""Endpoints move rarely, and when one refuses a client the metadata is asked for again at once."""
+KEPT_S = 300.0
+"""How long what was known before is used without asking, after asking has failed."""
+AGAIN_S = 5.0
+"""The least time between two failures: many tokens may wait for one issuer."""
+
+
+class Discovery:
+    """The metadata of one issuer. Threads may share it; one at a time asks."""
+
+    def __init__(self, issuer: str, transport: Transport, clock: Clock) -> None:
+        """Ask nothing yet."""
+        self._issuer = issuer
+        self._transport = transport
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: Metadata | None = None
+        self._failed: Callable[[], ExchangeError]
+        self._ask_at = float("-inf")
+
+    def metadata(self) -> Metadata:
+        """Return what is known of the issuer, asked for again when it is an hour old.
+
+        Where that fails, what was known before still counts; without such, raises ExchangeError.
+        """
+        with self._lock:
+            if self._clock().boot >= self._ask_at:
+                self._ask()
+            if self._known is None:
+                raise self._failed()
+            return self._known
+
+    def doubt(self, metadata: Metadata) -> None:
+        """Have the metadata asked for again, because its endpoint refused a request."""
+        with self._lock:
+            if metadata is self._known:
+                self._ask_at = self._clock().boot
+
+    def _ask(self) -> None:
+        try:
+            self._known, wait_s = self._found(), MAX_AGE_S
+        except ExchangeError as error:
+            # Made anew each time: threads that share an exception share its traceback.
+            self._failed = functools.partial(_copy, error)
+            wait_s = KEPT_S if self._known else AGAIN_S
+        self._ask_at = self._clock().boot + wait_s
+
+    def _found(self) -> Metadata:
+        """Return the metadata of the first place that has it; else raise what is most telling."""
+        failures: list[ExchangeError] = []
+        for place in places_of(self._issuer):
+            try:
+                return self._read(place)
+            except ExchangeError as error:
+                failures.append(error)
+                if error.retryable:
+                    break
+        # "Not here" is told only if no place tells more.
+        raise next((error for error in failures if error.code != "no_metadata"), failures[0])
+
+    def _read(self, place: str) -> Metadata:
+        sent_at = self._clock().wall
+        reply = self._transport.send(get_request(place))
+        return metadata_of(self._issuer, place, Answer(*reply, sent_at))
+
+
+class DiscoveredSource:
+    """A source of tokens whose endpoint the issuer's metadata names."""
+
+    def __init__(self, discovery: Discovery, make: Callable[[Metadata], TokenSource]) -> None:
+        """Ask nothing yet; `make` builds the source that goes with the metadata."""
+        self._discovery = discovery
+        self._make = make
+        self._made: tuple[Metadata, TokenSource] | None = None
+
+    def fetch(self) -> Token:
+        """Return a new token; raises ExchangeError, also for metadata that can't be had."""
+        metadata = self._discovery.metadata()
+        if self._made is None or self._made[0] != metadata:
+            self._made = (metadata, self._make(metadata))
+        try:
+            return self._made[1].fetch()
+        except RequestRejected:
+            self._discovery.doubt(metadata)
+            raise
+
+    def changed(self) -> bool:
+        """Tell whether a request that was rejected is worth another try before its time."""
+        return self._made is not None and self._made[1].changed()
+
+
+def _copy(error: ExchangeError) -> ExchangeError:
+    return type(error)(
+        error.code, error.message, http_status=error.http_status, retry_after=error.retry_after
+    )

@@ -1,0 +1,328 @@
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes import START
+from token_server import TokenServer, answer, stall
+
+from job.clock import Moment
+from job.errors import EndpointUnavailable, ExchangeError, RequestRejected
+from job.oauth.answer import Answer
+from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, DiscoveredSource, Discovery
+from job.oauth.metadata import Metadata, metadata_of, places_of
+from job.oauth.transport import Transport
+from job.tokens import Token
+
+ISSUER = "https://as.example/realms/one"
+PLACE = "https://as.example/.well-known/oauth-authorization-server/realms/one"
+DOCUMENT = {"issuer": ISSUER, "token_endpoint": "https://as.example/token"}
+
+
+class Hands:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> Moment:
+        return Moment(START + self.seconds, self.seconds)
+
+
+def said(document: object, status: int = 200, **headers: str) -> Answer:
+    """Make an answer of a metadata endpoint."""
+    return Answer(status, headers, json.dumps(document).encode(), START)
+
+
+# The document
+
+
+@pytest.mark.parametrize(
+    ("issuer", "places"),
+    [
+        (
+            "https://as.example",
+            (
+                "https://as.example/.well-known/oauth-authorization-server",
+                "https://as.example/.well-known/openid-configuration",
+            ),
+        ),
+        (
+            "https://as.example/",
+            (
+                "https://as.example/.well-known/oauth-authorization-server",
+                "https://as.example/.well-known/openid-configuration",
+            ),
+        ),
+        (ISSUER, (PLACE, "https://as.example/realms/one/.well-known/openid-configuration")),
+        (
+            "https://as.example:8443/one/",
+            (
+                "https://as.example:8443/.well-known/oauth-authorization-server/one",
+                "https://as.example:8443/one/.well-known/openid-configuration",
+            ),
+        ),
+    ],
+)
+def test_places(issuer: str, places: tuple[str, ...]) -> None:
+    """RFC 8414 inserts the well-known part before the path, OpenID Connect appends it."""
+    assert places_of(issuer) == places
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        pytest.param({}, {}, id="what is not said has the defaults of the RFC"),
+        pytest.param(
+            {
+                "token_endpoint_auth_methods_supported": ["private_key_jwt", "tls_client_auth", 7],
+                "grant_types_supported": ["client_credentials"],
+                "mtls_endpoint_aliases": {"token_endpoint": "https://mtls.as.example/token"},
+            },
+            {
+                "auth_methods": ("private_key_jwt", "tls_client_auth"),
+                "grant_types": ("client_credentials",),
+                "mtls_token_url": "https://mtls.as.example/token",
+            },
+            id="all that is said",
+        ),
+        pytest.param(
+            {
+                "token_endpoint_auth_methods_supported": "client_secret_post",
+                "grant_types_supported": None,
+                "mtls_endpoint_aliases": {"revocation_endpoint": "https://mtls.as.example/r"},
+            },
+            {},
+            id="what has the wrong type is not said",
+        ),
+        pytest.param({"mtls_endpoint_aliases": []}, {}, id="aliases that are none"),
+    ],
+)
+def test_metadata(more: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """The members that matter are read, and nothing else."""
+    plain = Metadata(
+        ISSUER,
+        "https://as.example/token",
+        "https://as.example/token",
+        ("client_secret_basic",),
+        (),
+        PLACE,
+    )
+    assert metadata_of(ISSUER, PLACE, said(DOCUMENT | more)) == replace(plain, **expected)
+
+
+@pytest.mark.parametrize(
+    ("answered", "kind", "code", "words"),
+    [
+        (said(DOCUMENT, 404), RequestRejected, "no_metadata", "(HTTP 404); check issuer"),
+        (said("text"), RequestRejected, "no_metadata", "holds no metadata"),
+        (said([]), RequestRejected, "no_metadata", "holds no metadata"),
+        (said({"token_endpoint": "x"}), RequestRejected, "no_metadata", "holds no metadata"),
+        (
+            said(DOCUMENT | {"issuer": ISSUER + "/"}),
+            RequestRejected,
+            "issuer_mismatch",
+            f"names another issuer, {ISSUER}/; set issuer to exactly that",
+        ),
+        (said({"issuer": ISSUER}), RequestRejected, "no_token_endpoint", "set token_url"),
+        (said({}, 503), EndpointUnavailable, "http_503", "cannot answer now"),
+        (said({}, 302, location="https://evil.example/"), RequestRejected, "no_metadata", "302"),
+    ],
+)
+def test_what_is_no_metadata(
+    answered: Answer, kind: type[ExchangeError], code: str, words: str
+) -> None:
+    """A wrong document is refused with place and cure; a fault that passes is told as one."""
+    with pytest.raises(kind) as caught:
+        metadata_of(ISSUER, PLACE, answered)
+    assert caught.value.code == code
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://as.example/token",
+        "ftp://as.example/token",
+        "https:///token",
+        "https://as.example:x/token",
+        "https://as.example/to ken",
+        "https://as.example/t\u00f6ken",
+        "https://as.example/token#part",
+        7,
+        None,
+    ],
+)
+@pytest.mark.parametrize("where", ["top", "alias"])
+def test_an_endpoint_that_must_not_be_used(url: object, where: str) -> None:
+    """A document can't send the client secret over a plain connection, or nowhere."""
+    top: dict[str, Any] = {"token_endpoint": url}
+    alias: dict[str, Any] = {"mtls_endpoint_aliases": top}
+    with pytest.raises(RequestRejected) as caught:
+        metadata_of(ISSUER, PLACE, said(DOCUMENT | (top if where == "top" else alias)))
+    assert caught.value.code == "no_token_endpoint"
+
+
+def test_without_tls_only_an_issuer_without_tls() -> None:
+    """An issuer on this machine may name an endpoint on this machine."""
+    issuer = "http://127.0.0.1:1"
+    document = {"issuer": issuer, "token_endpoint": f"{issuer}/token"}
+    assert metadata_of(issuer, PLACE, said(document)).token_url == f"{issuer}/token"
+
+
+# Asking for it
+
+
+def published(server: TokenServer, path: str = "", **more: object) -> bytes:
+    """Make the answer that holds the server's own metadata."""
+    issuer = f"http://127.0.0.1:{server.port}{path}"
+    return answer(200, {"issuer": issuer, "token_endpoint": f"{issuer}/token"} | more)
+
+
+def discovery(server: TokenServer, clock: Hands, path: str = "", limit_s: float = 5.0) -> Discovery:
+    """Return the discovery of the server."""
+    return Discovery(f"http://127.0.0.1:{server.port}{path}", Transport(limit_s), clock)
+
+
+def test_the_places_are_tried_in_order() -> None:
+    """The second is asked where the first has nothing; no credentials are sent to either."""
+    with TokenServer() as server:
+        server.add(answer(404), published(server, "/one"))
+        found = discovery(server, Hands(), "/one").metadata()
+        assert found.place == f"http://127.0.0.1:{server.port}/one/.well-known/openid-configuration"
+    assert [(seen.method, seen.path) for seen in server.requests] == [
+        ("GET", "/.well-known/oauth-authorization-server/one"),
+        ("GET", "/one/.well-known/openid-configuration"),
+    ]
+    assert {"authorization"} & {name for seen in server.requests for name in seen.headers} == set()
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "asked"),
+    [
+        ((answer(404), answer(404)), "no_metadata", 2),
+        ((answer(404), answer(200, {"issuer": "other"})), "issuer_mismatch", 2),
+        ((answer(200, {"issuer": "other"}), answer(404)), "issuer_mismatch", 2),
+        ((answer(503),), "http_503", 1),
+    ],
+)
+def test_the_most_telling_failure_is_told(script: tuple[bytes, ...], code: str, asked: int) -> None:
+    """A 404 of one place doesn't hide what is wrong at the other; an outage ends the search."""
+    with TokenServer(*script) as server, pytest.raises(ExchangeError) as caught:
+        discovery(server, Hands()).metadata()
+    assert (caught.value.code, len(server.requests)) == (code, asked)
+
+
+@pytest.mark.fault("discovery-down")
+def test_the_last_good_document_counts_while_the_server_is_down() -> None:
+    """Metadata is kept for an hour, and longer while asking for it fails."""
+    clock = Hands()
+    with TokenServer() as server:
+        known = discovery(server, clock)
+        server.add(published(server), answer(503), published(server, grant_types_supported=["x"]))
+        first = known.metadata()
+        counts = []
+        for clock.seconds in (MAX_AGE_S - 1, MAX_AGE_S, MAX_AGE_S + KEPT_S - 1, MAX_AGE_S + KEPT_S):
+            counts.append((known.metadata() == first, len(server.requests)))
+    assert counts == [(True, 1), (True, 2), (True, 2), (False, 3)]
+
+
+def test_many_tokens_of_a_dead_issuer_ask_once_in_five_seconds() -> None:
+    """Each gets the failure in an exception of its own."""
+    clock = Hands()
+    with TokenServer(answer(503)) as server:
+        known = discovery(server, clock)
+        failures = []
+        for clock.seconds in (0.0, AGAIN_S - 0.1, AGAIN_S):
+            with pytest.raises(EndpointUnavailable) as caught:
+                known.metadata()
+            failures.append(caught.value)
+    assert len(server.requests) == 2
+    assert len({id(failure) for failure in failures}) == 3
+    assert {failure.code for failure in failures} == {"http_503"}
+
+
+def test_a_server_that_hangs() -> None:
+    """Asking has the deadline of an exchange."""
+    with TokenServer(stall()) as server, pytest.raises(EndpointUnavailable) as caught:
+        discovery(server, Hands(), limit_s=0.2).metadata()
+    assert caught.value.code == "timeout"
+
+
+def test_threads_share_one_question() -> None:
+    """A hundred tokens that start together ask their issuer once."""
+    with TokenServer() as server:
+        server.add(published(server))
+        known, found = discovery(server, Hands()), []
+        threads = [
+            threading.Thread(target=lambda: found.append(known.metadata())) for _ in range(10)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (len(found), len(set(found)), len(server.requests)) == (10, 1, 1)
+
+
+# Tokens of an issuer
+
+
+class Scripted:
+    """A source that fails or gives, as told, and says where it was built for."""
+
+    def __init__(self, metadata: Metadata, script: list[object]) -> None:
+        self.metadata = metadata
+        self._script = script
+
+    def fetch(self) -> Token:
+        step = self._script.pop(0)
+        if isinstance(step, ExchangeError):
+            raise step
+        assert isinstance(step, Token)
+        return step
+
+    def changed(self) -> bool:
+        return True
+
+
+def test_a_refusal_makes_the_metadata_doubtful() -> None:
+    """When the endpoint has moved, the next attempt goes to the new one; an outage asks nothing."""
+    token = Token.__new__(Token)
+    script: list[object] = [
+        EndpointUnavailable("timeout", "slow"),
+        RequestRejected("http_404", "gone"),
+        token,
+        token,
+    ]
+    built: list[Scripted] = []
+
+    def make(metadata: Metadata) -> Scripted:
+        built.append(Scripted(metadata, script))
+        return built[-1]
+
+    with TokenServer() as server:
+        server.add(published(server), published(server, token_endpoint="http://127.0.0.1:1/new"))
+        source = DiscoveredSource(discovery(server, Hands()), make)
+        assert source.changed() is False
+        for kind in (EndpointUnavailable, RequestRejected):
+            with pytest.raises(kind):
+                source.fetch()
+        assert [source.fetch(), source.fetch()] == [token, token]
+    assert [each.metadata.token_url for each in built] == [
+        f"http://127.0.0.1:{server.port}/token",
+        "http://127.0.0.1:1/new",
+    ]
+    assert (len(server.requests), source.changed()) == (2, True)
+
+
+def test_only_what_is_known_can_be_doubted() -> None:
+    """A refusal that took long doesn't make newer metadata doubtful."""
+    with TokenServer() as server:
+        server.add(published(server))
+        known = discovery(server, Hands())
+        old = replace(known.metadata())
+        known.doubt(old)
+        known.metadata()
+    assert len(server.requests) == 1
