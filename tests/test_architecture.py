@@ -84,8 +84,8 @@ FENCES: dict[str, set[str]] = {
 """Which modules may import which third-party package; no other package may be imported at all."""
 
 PURE = """
-    errors events oauth.answer oauth.expiry oauth.metadata oauth.refusal oauth.response schedule state text tokens
-    transitions
+    errors events oauth.answer oauth.expiry oauth.metadata oauth.refusal oauth.response schedule
+    state text tokens transitions
 """
 IMPURE_LIBRARY = """
     asyncio ctypes fcntl io logging os pathlib queue random resource secrets select shutil signal
