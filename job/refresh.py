@@ -19,7 +19,7 @@ from job.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
-from job.schedule import Plan, broken_promise
+from job.schedule import Plan, Policy, broken_promise
 from job.secret import Secret
 from job.sinks import Sink, Superseded
 from job.state import Action, Alarm
@@ -98,6 +98,21 @@ class Refresher:
         idle = state.next_action(self._state, now) is Action.WAIT
         due = now.seen_from(self._state.anchor) >= self._state.due_at
         return held and idle and not due and state.is_valid(self._state, now)
+
+    @property
+    def known(self) -> state.State:
+        """Return all that is known now; it never changes, a later look returns another one."""
+        return self._state
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the names of the sinks, in the order of the state's deliveries."""
+        return [sink.label for sink in self._sinks]
+
+    @property
+    def policy(self) -> Policy:
+        """Return when this token is to be refreshed."""
+        return self._plan.policy
 
     def live_secrets(self) -> tuple[Secret, ...]:
         """Return the token in hand, so that observers can mask it."""

@@ -30,7 +30,7 @@ ORDER = """
     config.settings
     config.sink_settings
     config.values
-    daemon once
+    daemon once observe.board
     oauth.discovery
     refresh
     transitions
