@@ -1,0 +1,188 @@
+"""The HTTP side of `run`: probes, metrics, status. The only importer of waitress.
+
+Everything is read from the board when it is asked for. No answer holds a secret.
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from job import __version__
+from job.clock import Clock
+from job.observe.board import TokenView, worst_first
+
+THREADS = 4
+CONNECTIONS = 100
+IDLE_S = 10
+"""A client that sends nothing for so long is let go; each is served by turns, so none blocks."""
+LOOK_S = 0.25
+"""How long a stop may go unnoticed."""
+MAX_HEADER_BYTES = 16_384
+
+POLICY = (
+    "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+NOTHING_ELSE = "default-src 'none'; frame-ancestors 'none'"
+
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+class Page(NamedTuple):
+    """The status page, and the hashes (Base64 of SHA-256) of its one style and one script."""
+
+    html: str
+    style: str
+    script: str
+
+
+class Reply(NamedTuple):
+    """What a path answers with."""
+
+    status: str
+    kind: str
+    body: bytes
+    policy: str = NOTHING_ELSE
+
+
+@dataclass(frozen=True)
+class Site:
+    """The WSGI application (PEP 3333). It answers GET and HEAD of five paths, and nothing else.
+
+    `views` is how the tokens fare, `metrics` gives the exposition for an Accept header, `alive`
+    tells whether the sweep runs, `page` makes the status page out of the views and the time.
+    """
+
+    views: Callable[[], list[TokenView]]
+    metrics: Callable[[str], tuple[bytes, str]]
+    alive: Callable[[], bool]
+    page: Callable[[list[TokenView], float], Page]
+    clock: Clock
+
+    def __call__(
+        self, environ: Mapping[str, Any], start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        reply = self._reply(environ)
+        head = [
+            ("Content-Type", reply.kind),
+            ("Content-Length", str(len(reply.body))),
+            ("Content-Security-Policy", reply.policy),
+            *HEADERS,
+        ]
+        if reply.status.startswith("405"):
+            head.append(("Allow", "GET, HEAD"))
+        start_response(reply.status, head)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
+
+    def _reply(self, environ: Mapping[str, Any]) -> Reply:
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return _text("405 Method Not Allowed", "only GET and HEAD are answered")
+        answers: Mapping[str, Callable[[], Reply]] = {
+            "/": self._page,
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+            "/metrics": lambda: self._metrics(environ.get("HTTP_ACCEPT", "")),
+            "/status.json": self._status,
+        }
+        answer = answers.get(environ["PATH_INFO"])
+        return answer() if answer else _text("404 Not Found", f"there are {', '.join(answers)}")
+
+    def _metrics(self, accept: str) -> Reply:
+        body, kind = self.metrics(accept)
+        return Reply("200 OK", kind, body)
+
+    def _page(self) -> Reply:
+        html, style, script = self.page(worst_first(self.views()), self.clock().wall)
+        policy = POLICY.format(style=style, script=script)
+        return Reply("200 OK", "text/html; charset=utf-8", html.encode(), policy)
+
+    def _health(self) -> Reply:
+        if self.alive():
+            return _text("200 OK", "ok")
+        return _text("503 Service Unavailable", "the sweep has stopped: restart this process")
+
+    def _readiness(self) -> Reply:
+        lacking = [view for view in self.views() if not view.ready]
+        if not lacking:
+            return _text("200 OK", "ok")
+        lines = (f"{view.name}: {view.state}" for view in worst_first(lacking))
+        return _text("503 Service Unavailable", "\n".join(lines))
+
+    def _status(self) -> Reply:
+        views = self.views()
+        document = {
+            "version": __version__,
+            "now": int(self.clock().wall),
+            "ready": all(view.ready for view in views),
+            "alive": self.alive(),
+            "tokens": [asdict(view) | {"ready": view.ready} for view in views],
+        }
+        return Reply("200 OK", "application/json", json.dumps(document).encode())
+
+
+def _text(status: str, text: str) -> Reply:
+    return Reply(status, "text/plain; charset=utf-8", f"{text}\n".encode())
+
+
+class Server:
+    """Serves a site from `start` on, in threads of its own, until `stop`."""
+
+    def __init__(self, site: Site, host: str, port: int) -> None:
+        """Bind the address; raises OSError where that can't be done."""
+        self._socket = socket.create_server((host, port), family=family_of(host))
+        self._connections: dict[int, Any] = {}
+        self._server = create_server(
+            site,
+            map=self._connections,
+            sockets=[self._socket],
+            threads=THREADS,
+            connection_limit=CONNECTIONS,
+            channel_timeout=IDLE_S,
+            cleanup_interval=IDLE_S,
+            max_request_header_size=MAX_HEADER_BYTES,
+            max_request_body_size=1,
+            ident=None,
+        )
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the host and the port where it listens."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more, and let the address go."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._server.task_dispatcher.shutdown()
+        wasyncore.close_all(self._connections)
+
+    def _serve(self) -> None:
+        while not self._stopped.is_set():
+            wasyncore.loop(timeout=LOOK_S, map=self._connections, count=1)
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the address family of a host: only an IPv6 address has colons."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,0 +1,188 @@
+"""Every token in numbers, for Prometheus: the only importer of prometheus_client.
+
+Gauges are read from the board when they are asked for, so that they are never older than the
+question; counters come from the events.
+"""
+
+import math
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector, write_to_textfile
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from job import __version__
+from job.events import (
+    Event,
+    TokenDelivered,
+    TokenDeliveryFailed,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenUnchanged,
+)
+from job.observe.board import TokenView
+
+BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SUCCESS = "success"
+
+EXCHANGES = "freshtoken_exchanges"
+WRITES = "freshtoken_sink_writes"
+DURATION = "freshtoken_exchange_duration_seconds"
+
+
+class Metrics:
+    """The counters, and a Prometheus collector of them and of the board. Thread-safe."""
+
+    def __init__(self, views: Callable[[], list[TokenView]]) -> None:
+        """Begin to count; `views` is asked at each collection."""
+        self._views = views
+        self._exchanges: Counter[tuple[str, ...]] = Counter()
+        self._writes: Counter[tuple[str, ...]] = Counter()
+        self._durations = [0] * (len(BUCKETS_S) + 1)
+        self._duration_s = 0.0
+        self._lock = threading.Lock()
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def observe(self, event: Event) -> None:
+        """Count what an event tells."""
+        with self._lock:
+            match event:
+                case TokenRefreshed():
+                    self._exchanges[event.token, SUCCESS] += 1
+                    seconds = event.exchange_ms / 1000
+                    self._durations[bisect_left(BUCKETS_S, seconds)] += 1
+                    self._duration_s += seconds
+                case TokenUnchanged():
+                    self._exchanges[event.token, "unchanged"] += 1
+                case TokenRefreshFailed():
+                    self._exchanges[event.token, event.code] += 1
+                case TokenDelivered():
+                    self._writes[event.token, event.sink, SUCCESS] += 1
+                case TokenDeliveryFailed():
+                    self._writes[event.token, event.sink, event.code] += 1
+                case _:
+                    pass
+
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all metrics and their content type, in the format that `accept` asks for."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def write(self, path: str) -> None:
+        """Write all metrics to a file of the textfile collector, atomically; raises OSError."""
+        write_to_textfile(path, self._registry)
+
+    def restore(self, path: str) -> None:
+        """Go on counting from what such a file holds; a file that can't be read counts nothing.
+
+        So counters grow from one run of `once` to the next, as counters must.
+        """
+        try:
+            with open(path, encoding="utf-8") as file:
+                families = list(text_string_to_metric_families(file.read()))
+        except (OSError, ValueError):
+            return
+        for family in families:
+            for sample in filter(_is_count, family.samples):
+                self._go_on(sample.name, sample.labels, sample.value)
+
+    def _go_on(self, name: str, labels: dict[str, str], value: float) -> None:
+        known = {
+            f"{EXCHANGES}_total": (self._exchanges, ("token", "outcome")),
+            f"{WRITES}_total": (self._writes, ("token", "sink", "outcome")),
+        }
+        if name in known:
+            counter, keys = known[name]
+            counter[tuple(labels.get(key, "") for key in keys)] += int(value)
+        elif name == f"{DURATION}_sum":
+            self._duration_s += value
+        elif name == f"{DURATION}_bucket" and labels.get("le") in _BOUNDS:
+            # A bucket of the file counts all smaller ones too.
+            position = _BOUNDS.index(labels["le"])
+            self._durations[position] += int(value)
+            if position + 1 < len(self._durations):
+                self._durations[position + 1] -= int(value)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric: Prometheus's own protocol of a collector."""
+        yield from _gauges(self._views())
+        yield InfoMetricFamily(
+            "freshtoken_build", "The version that runs.", value={"version": __version__}
+        )
+        with self._lock:
+            exchanges, writes = dict(self._exchanges), dict(self._writes)
+            durations, duration_s = list(self._durations), self._duration_s
+        yield _counter(
+            EXCHANGES, "Token requests by how they ended.", ("token", "outcome"), exchanges
+        )
+        yield _counter(
+            WRITES, "Writes to sinks by how they ended.", ("token", "sink", "outcome"), writes
+        )
+        yield _histogram(durations, duration_s)
+
+
+_BOUNDS = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
+
+
+def _is_count(sample: Sample) -> bool:
+    return math.isfinite(sample.value) and sample.value >= 0
+
+
+def _gauges(views: list[TokenView]) -> Iterator[Metric]:
+    """Yield what is true of the tokens now."""
+    expiry = GaugeMetricFamily(
+        "freshtoken_token_expiry_timestamp_seconds",
+        "When the token that readers of a sink have expires; 0 if they have none.",
+        labels=("token", "sink"),
+    )
+    per_token = {
+        name: GaugeMetricFamily(name, text, labels=("token",))
+        for name, text in (
+            ("freshtoken_token_refresh_timestamp_seconds", "When the next exchange is due."),
+            ("freshtoken_token_current", "1 if every sink holds a valid token, else 0."),
+            ("freshtoken_token_min_validity_seconds", "The promise to readers."),
+            ("freshtoken_consecutive_failures", "Failures since the last success."),
+        )
+    }
+    for view in views:
+        for sink in view.sinks:
+            if sink.state != "unknown":  # nothing has been looked at yet: say nothing
+                expiry.add_metric((view.name, sink.label), sink.expires_at or 0)
+        failures = view.failures + max(sink.failures for sink in view.sinks)
+        numbers = (view.refresh_at, int(view.ready), view.min_validity_s, failures)
+        for family, number in zip(per_token.values(), numbers, strict=True):
+            family.add_metric((view.name,), number)
+    yield expiry
+    yield from per_token.values()
+
+
+def _counter(
+    name: str, text: str, labels: tuple[str, ...], counted: dict[tuple[str, ...], int]
+) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in counted.items():
+        family.add_metric(values, count)
+    return family
+
+
+def _histogram(durations: list[int], duration_s: float) -> Metric:
+    buckets, total = [], 0
+    for bound, count in zip(_BOUNDS, durations, strict=True):
+        total += count
+        buckets.append((bound, total))
+    family = HistogramMetricFamily(DURATION, "How long a token request took, if it succeeded.")
+    family.add_metric((), buckets, duration_s)
+    return family
