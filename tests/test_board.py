@@ -23,7 +23,7 @@ class Night:
         self.clock = FakeClock()
         self.sinks = [MemorySink(f"sink-{number}") for number in range(sinks)]
         self.refresher = self.made(ScriptedSource(*script), plan)
-        self.board = Board(lambda: {"tiki": self.refresher}, self.clock)
+        self.board = Board(lambda: {"tiki": self.refresher}, str.upper, self.clock)
 
     def made(self, source: TokenSource, plan: Plan) -> Refresher:
         return Refresher("tiki", source, self.sinks, plan, "key", self.clock)
@@ -47,8 +47,10 @@ def test_before_the_first_look() -> None:
     view = Night().look()
     assert view == TokenView(
         name="tiki",
+        provider="TIKI",
         state="unknown",
         obtained_at=None,
+        ends_at=None,
         expires_at=None,
         refresh_at=START,
         promise_at=None,
@@ -72,8 +74,10 @@ def test_a_good_token() -> None:
     view = night.play()
     assert view == TokenView(
         name="tiki",
+        provider="TIKI",
         state="current",
         obtained_at=START,
+        ends_at=END,
         expires_at=END,
         refresh_at=DUE,
         promise_at=RISK,
@@ -207,6 +211,6 @@ def test_the_worst_comes_first() -> None:
         one("soon", token(life=3000)),
     ]
     clock.advance(100)
-    board = Board(lambda: {each.name: each for each in refreshers}, clock)
+    board = Board(lambda: {each.name: each for each in refreshers}, str, clock)
     names = [view.name for view in worst_first(board.views())]
     assert names == ["dead", "none", "unread", "soon", "good"]

@@ -22,8 +22,10 @@ def view(name: str, state: TokenState, expires_at: int | None = START + 3600) ->
     )
     return TokenView(
         name=name,
+        provider="tiki",
         state=state,
         obtained_at=START,
+        ends_at=START + 3600,
         expires_at=expires_at,
         refresh_at=START + 2412,
         promise_at=START + 3300,
@@ -43,7 +45,9 @@ def served(*views: TokenView, alive: bool = True) -> Iterator[Server]:
         views=lambda: list(views),
         metrics=lambda accept: (f"for {accept}".encode(), "text/plain; version=0.0.4"),
         alive=lambda: alive,
-        page=lambda views, now: Page(f"{now:.0f} {[v.name for v in views]}", STYLE, SCRIPT),
+        page=lambda views, now, query: Page(
+            f"{now:.0f} {[v.name for v in views]} {query}", STYLE, SCRIPT
+        ),
         clock=FakeClock(),
     )
     server = Server(site, "127.0.0.1", 0)
@@ -102,9 +106,11 @@ def test_status() -> None:
         status, headers, body = ask(server, "/status.json")
     token = {
         "name": "a",
+        "provider": "tiki",
         "state": "due",
         "ready": True,
         "obtained_at": START,
+        "ends_at": START + 3600,
         "expires_at": START + 3600,
         "refresh_at": START + 2412,
         "promise_at": START + 3300,
@@ -139,12 +145,12 @@ def test_status() -> None:
 def test_page() -> None:
     """The page shows the worst first, and runs no style or script but its own two."""
     with served(view("a", "current"), view("b", "expired")) as server:
-        status, headers, body = ask(server, "/")
-    assert (status, body) == (200, f"{START} ['b', 'a']")
+        status, headers, body = ask(server, "/?q=a+b%26")
+    assert (status, body) == (200, f"{START} ['b', 'a'] a b&")
     assert headers["Content-Type"] == "text/html; charset=utf-8"
     assert headers["Content-Security-Policy"] == (
         f"default-src 'none'; style-src 'sha256-{STYLE}'; script-src 'sha256-{SCRIPT}'; "
-        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"
     )
 

@@ -27,7 +27,7 @@ class Night:
         source = ScriptedSource(*script)
         plan = Plan(Policy(jitter=0.0), "")
         self.refresher = Refresher("tiki", source, self.sinks, plan, "key", self.clock)
-        self.metrics = Metrics(Board(lambda: {"tiki": self.refresher}, self.clock).views)
+        self.metrics = Metrics(Board(lambda: {"tiki": self.refresher}, str, self.clock).views)
 
     def play(self, seconds: float = 0.0) -> None:
         """Let time pass and step."""

@@ -77,12 +77,15 @@ class TokenView:
     """How one token fares; times in epoch seconds, None where nothing is known.
 
     `state` is that of the worst sink. `expires_at` is the earliest expiry that readers have,
-    `promise_at` when they are at risk, `obtained_at` and `fingerprint` belong to the token in hand.
+    `promise_at` when they are at risk; `obtained_at`, `ends_at` (its expiry) and `fingerprint`
+    belong to the token in hand. `provider` is empty for one of the operator's own.
     """
 
     name: str
+    provider: str
     state: TokenState
     obtained_at: int | None
+    ends_at: int | None
     expires_at: int | None
     refresh_at: int
     promise_at: int | None
@@ -111,9 +114,15 @@ class _Lately:
 class Board:
     """Holds what events have told, and looks at the refreshers when asked. Thread-safe."""
 
-    def __init__(self, refreshers: Callable[[], Mapping[str, Refresher]], clock: Clock) -> None:
-        """Know of no event yet; `refreshers` gives those in force."""
+    def __init__(
+        self,
+        refreshers: Callable[[], Mapping[str, Refresher]],
+        provider_of: Callable[[str], str],
+        clock: Clock,
+    ) -> None:
+        """Know of no event yet; `refreshers` gives those in force, by the names of tokens."""
         self._refreshers = refreshers
+        self._provider_of = provider_of
         self._clock = clock
         self._lately: dict[str, _Lately] = {}
         self._lock = threading.Lock()
@@ -142,8 +151,10 @@ class Board:
         expires_at, promise_at = state.readers_until(known)
         return TokenView(
             refresher.name,
+            self._provider_of(refresher.name),
             min((sink.state for sink in sinks), key=WORST_FIRST.index),
             known.record.token.requested_at if known.record else None,
+            known.record.token.expires_at if known.record else None,
             _whole(expires_at),
             int(state.exchange_at(known, now)),
             _whole(promise_at),

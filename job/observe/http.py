@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from waitress import wasyncore
 from waitress.server import create_server
@@ -27,7 +28,7 @@ MAX_HEADER_BYTES = 16_384
 
 POLICY = (
     "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = (
     ("Cache-Control", "no-store"),
@@ -63,13 +64,14 @@ class Site:
     """The WSGI application (PEP 3333). It answers GET and HEAD of five paths, and nothing else.
 
     `views` is how the tokens fare, `metrics` gives the exposition for an Accept header, `alive`
-    tells whether the sweep runs, `page` makes the status page out of the views and the time.
+    tells whether the sweep runs, `page` makes the status page out of the views, the time and what
+    is searched for.
     """
 
     views: Callable[[], list[TokenView]]
     metrics: Callable[[str], tuple[bytes, str]]
     alive: Callable[[], bool]
-    page: Callable[[list[TokenView], float], Page]
+    page: Callable[[list[TokenView], float, str], Page]
     clock: Clock
 
     def __call__(
@@ -92,7 +94,7 @@ class Site:
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return _text("405 Method Not Allowed", "only GET and HEAD are answered")
         answers: Mapping[str, Callable[[], Reply]] = {
-            "/": self._page,
+            "/": lambda: self._page(environ.get("QUERY_STRING", "")),
             "/healthz": self._health,
             "/readyz": self._readiness,
             "/metrics": lambda: self._metrics(environ.get("HTTP_ACCEPT", "")),
@@ -105,8 +107,9 @@ class Site:
         body, kind = self.metrics(accept)
         return Reply("200 OK", kind, body)
 
-    def _page(self) -> Reply:
-        html, style, script = self.page(worst_first(self.views()), self.clock().wall)
+    def _page(self, query: str) -> Reply:
+        sought = dict(parse_qsl(query)).get("q", "")
+        html, style, script = self.page(worst_first(self.views()), self.clock().wall, sought)
         policy = POLICY.format(style=style, script=script)
         return Reply("200 OK", "text/html; charset=utf-8", html.encode(), policy)
 

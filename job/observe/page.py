@@ -1,0 +1,276 @@
+"""The status page: is every token good, and for how long? Pure, but for reading its two files.
+
+It works without JavaScript. Its pictures are drawn by attributes, for the policy that it is sent
+with allows no inline style. Colour never says alone what words and marks say too.
+"""
+
+import base64
+import functools
+import hashlib
+import os.path
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from html import escape
+
+from job import __version__
+from job.observe.board import WORST_FIRST, Attempt, SinkView, TokenState, TokenView
+from job.observe.http import Page
+from job.text import duration
+
+WORDS: dict[TokenState, tuple[str, str]] = {
+    "current": ("●", "good"),
+    "due": ("◐", "refresh is due"),
+    "at_risk": ("▲", "at risk"),
+    "expired": ("✖", "expired"),
+    "missing": ("✖", "missing"),
+    "unknown": ("○", "not looked at yet"),
+}
+NEEDS_PEOPLE = ("expired", "missing", "at_risk")
+SEARCH_FROM = 10
+"""With so many tokens, there is a search."""
+SHOWN_ATTEMPTS = 30
+RELOAD_S = 10
+WIDTH = 1000
+HEIGHT = 20
+STEP = 5
+
+HTML = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<noscript><meta http-equiv="refresh" content="{reload_s}"></noscript>
+<title>{mark} {verdict}</title>
+<style>{style}</style>
+</head>
+<body data-now="{now}">
+<a class="skip" href="#tokens">to the tokens</a>
+<header>
+<h1 id="verdict" role="status" data-mark="{mark}">{verdict}</h1>
+<p id="seen">seen {at} UTC</p>
+</header>
+<nav>{search}<p id="counts">{counts}</p></nav>
+<main>
+<ol id="tokens">
+{tokens}
+</ol>
+</main>
+<footer>
+<p class="key">{key}</p>
+<p>freshtoken {version} · <a href="status.json">as JSON</a> · <a href="metrics">metrics</a></p>
+</footer>
+<script>{script}</script>
+</body>
+</html>
+"""
+SEARCH = (
+    '<form role="search"><label>Search <input type="search" name="q" value="{query}" '
+    'placeholder="name, provider, sink, state"></label> <noscript><button>find</button></noscript>'
+    "</form>"
+)
+KEY = (
+    ("spent", "spent"),
+    ("rest", "left"),
+    ("refresh", "next refresh"),
+    ("promise", "readers are at risk from here"),
+    ("now", "now"),
+)
+
+
+def status_page(views: Sequence[TokenView], now: float, query: str = "") -> Page:
+    """Return the page that shows these tokens in this order; `now` is in epoch seconds.
+
+    `query` leaves out the tokens without that text in name, provider, sinks or state.
+    """
+    style, script = _file("page.css"), _file("page.js")
+    verdict, mark = _verdict(views, now)
+    shown = [view for view in views if query.lower() in _words(view)]
+    html = HTML.format(
+        reload_s=RELOAD_S,
+        mark=mark,
+        verdict=escape(verdict),
+        style=style,
+        script=script,
+        now=int(now),
+        at=datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        search=SEARCH.format(query=escape(query)) if len(views) >= SEARCH_FROM else "",
+        counts=" ".join(_counts(views)),
+        tokens="\n".join(_token(view, now) for view in shown),
+        key=" ".join(_key(*each) for each in KEY),
+        version=__version__,
+    )
+    return Page(html, _hash(style), _hash(script))
+
+
+@functools.cache
+def _file(name: str) -> str:
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
+        return file.read()
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _verdict(views: Sequence[TokenView], now: float) -> tuple[str, str]:
+    """Return the one sentence that a person on call wants, and its mark."""
+    worst = [view for view in views if view.state in NEEDS_PEOPLE]
+    if worst:
+        verb = "needs" if len(worst) == 1 else "need"
+        return f"{len(worst)} of {_many(views)} {verb} you", WORDS[worst[0].state][0]
+    if any(view.state == "unknown" for view in views):
+        return "The sinks are being read", WORDS["unknown"][0]
+    failing = sum(view.failures > 0 for view in views)
+    if failing:
+        return f"Every token is good, but {failing} of {_many(views)} can't be refreshed", "◐"
+    first = min(view.expires_at or 0 for view in views)
+    return f"Every token is good, for at least {duration(first - now)}", "●"
+
+
+def _many(views: Sequence[TokenView]) -> str:
+    return f"{len(views)} token{'s'[: len(views) - 1]}"
+
+
+def _counts(views: Sequence[TokenView]) -> Iterator[str]:
+    counted = Counter(view.state for view in views)
+    for state in WORST_FIRST:
+        if counted[state]:
+            yield f"<span>{_state(state)} {counted[state]}</span>"
+
+
+def _state(state: TokenState) -> str:
+    mark, word = WORDS[state]
+    return f'<span class="state {state}">{mark} {word}</span>'
+
+
+def _words(view: TokenView) -> str:
+    """Return the text that the search looks in."""
+    sinks = (sink.label for sink in view.sinks)
+    return " ".join((view.name, view.provider, WORDS[view.state][1], *sinks)).lower()
+
+
+def _token(view: TokenView, now: float) -> str:
+    provider = f" <small>{escape(view.provider)}</small>" if view.provider else ""
+    parts = (
+        f'<li class="{view.state}" data-words="{escape(_words(view))}">',
+        f"<h2>{_state(view.state)} {escape(view.name)}{provider}</h2>",
+        f'<p class="left">{_left(view.expires_at, now)}</p>',
+        _life(view, now),
+        f'<p class="marks">{" · ".join(_marks(view, now))}</p>',
+        _history(view.attempts[-SHOWN_ATTEMPTS:]),
+        f'<ul class="sinks">{"".join(_sink(sink, now) for sink in view.sinks)}</ul>',
+        *_troubles(view, now),
+        "</li>",
+    )
+    return "".join(parts)
+
+
+def _left(expires_at: int | None, now: float) -> str:
+    if expires_at is None:
+        return "<strong>no token</strong>"
+    if expires_at <= now:
+        return f"<strong>expired</strong> {_ago(expires_at, now)}"
+    return f"<strong>{_time(expires_at, now)}</strong> left"
+
+
+def _marks(view: TokenView, now: float) -> Iterator[str]:
+    """Yield what is to come, and what has been."""
+    what = "next attempt" if view.failures else "next refresh"
+    due = view.refresh_at <= now
+    yield f"{what} now" if due else f"{what} in {_time(view.refresh_at, now)}"
+    if view.obtained_at is not None:
+        yield f"obtained {_ago(view.obtained_at, now)}"
+    if view.failures:
+        yield f"{view.failures} failed attempt{'s'[: view.failures - 1]}"
+    if view.promise_at is not None and view.promise_at > now:
+        yield f"readers are safe for {_time(view.promise_at, now)}"
+    if view.fingerprint is not None:
+        yield f"token {escape(view.fingerprint)}"
+
+
+def _time(at: float, now: float) -> str:
+    return f'<time data-at="{int(at)}">{duration(max(at - now, 0))}</time>'
+
+
+def _ago(at: float, now: float) -> str:
+    return f'<time data-at="{int(at)}" data-past="1">{duration(max(now - at, 0))}</time> ago'
+
+
+def _life(view: TokenView, now: float) -> str:
+    """Draw the life of the token in hand, with the refresh, the promise and now marked."""
+    if view.obtained_at is None or view.ends_at is None:
+        return ""
+    start, length = view.obtained_at, max(view.ends_at - view.obtained_at, 1)
+
+    def at(moment: float) -> int:
+        return min(max(round(WIDTH * (moment - start) / length), 0), WIDTH)
+
+    def line(kind: str, moment: float) -> str:
+        return f'<path class="{kind}" d="M{at(moment)} 0V{HEIGHT}"/>'
+
+    here = at(now)
+    left = duration(max(view.ends_at - now, 0))
+    return (
+        f'<svg class="life" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="life of {duration(length)}, {left} left">'
+        f'<rect class="rest" width="{WIDTH}" height="{HEIGHT}"/>'
+        f'<rect class="spent" width="{here}" height="{HEIGHT}"/>'
+        f"{line('refresh', view.refresh_at)}"
+        f"{'' if view.promise_at is None else line('promise', view.promise_at)}"
+        f"{line('now', now)}</svg>"
+    )
+
+
+def _history(attempts: Sequence[Attempt]) -> str:
+    """Draw the last exchanges: how long each took, and which failed."""
+    if not attempts:
+        return ""
+    slowest = max(attempt.exchange_ms or 0 for attempt in attempts)
+    lines: dict[str, list[str]] = {"went": [], "failed": []}
+    for position, attempt in enumerate(attempts):
+        left = f"M{STEP * position + 2} "
+        if attempt.outcome in {"ok", "unchanged"}:
+            share = (attempt.exchange_ms or 0) / slowest if slowest else 0.0
+            lines["went"].append(f"{left}{HEIGHT}V{HEIGHT - max(round(HEIGHT * share), 3)}")
+        else:
+            # Broken in the middle: not by its colour alone is it another thing.
+            lines["failed"].append(f"{left}{HEIGHT}V13{left}7V0")
+    failed = len(lines["failed"])
+    told = f"last {len(attempts)} exchanges: {failed} failed, the slowest took {slowest} ms"
+    paths = "".join(f'<path class="{kind}" d="{"".join(d)}"/>' for kind, d in lines.items() if d)
+    return (
+        f'<svg class="history" viewBox="0 0 {STEP * SHOWN_ATTEMPTS} {HEIGHT}" role="img" '
+        f'aria-label="{told}"><title>{told}</title>{paths}</svg>'
+    )
+
+
+def _sink(sink: SinkView, now: float) -> str:
+    parts = [_state(sink.state), escape(sink.label)]
+    if sink.state == "due" and not sink.held:
+        parts.append("holds the token before")
+    if sink.expires_at is not None:
+        parts.append(_left(sink.expires_at, now))
+    if sink.retry_at is not None:
+        parts.append(f"next try in {_time(sink.retry_at, now)}")
+    return f"<li>{' · '.join(parts)}</li>"
+
+
+def _troubles(view: TokenView, now: float) -> Iterator[str]:
+    """Yield what is wrong and what to do, in the words of the log."""
+    found = [("", view.trouble), *((sink.label, sink.trouble) for sink in view.sinks)]
+    for label, trouble in found:
+        if trouble is not None:
+            where = f"{escape(label)}: " if label else ""
+            yield (
+                f'<p class="trouble"><code>{escape(trouble.code)}</code> '
+                f"{_ago(trouble.at, now)}: {where}{escape(trouble.message)}</p>"
+            )
+
+
+def _key(kind: str, text: str) -> str:
+    shape = '<rect class="{0}" width="20" height="12"/>' if kind in {"spent", "rest"} else ""
+    shape = (shape or '<path class="{0}" d="M10 0V12"/>').format(kind)
+    return f'<span><svg viewBox="0 0 20 12" aria-hidden="true">{shape}</svg> {text}</span>'
