@@ -1,0 +1,296 @@
+"""For programs that use a token: an auth for requests and httpx that always has a fresh one.
+
+    from job.reader import TokenAuth
+
+    auth = TokenAuth.from_file("/run/freshtoken/tiki.json")
+    requests.get("https://api.tiki.vn/...", auth=auth, timeout=10)
+    httpx.Client(auth=auth.httpx())
+
+freshtoken promises that a token which is read is valid for `min_validity` more. So a token is kept
+for that long at most, and read again before, beside the work: a slow store delays no request while
+the kept token is good. After a 401 the store is read once more, and the request is sent once more
+if it holds another token.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from requests import PreparedRequest, Response
+from requests.auth import AuthBase
+
+from job.aws import Account, AwsClients
+from job.errors import JobError
+from job.secret import Secret
+
+if TYPE_CHECKING:
+    import httpx
+
+MIN_VALIDITY_S = 300.0
+"""The promise of a configuration that says nothing else."""
+AGAIN_S = 5.0
+"""How long a store that failed is left alone while the kept token is good."""
+UNAUTHORIZED = 401
+
+
+class TokenUnavailable(JobError):
+    """Raised when the store gives no token that can be used, and none is kept."""
+
+    exit_code = 75
+
+
+class Store(NamedTuple):
+    """Where a token is: `read` returns the stored text; `look` a value that changes with it.
+
+    `look` is a glance that costs nothing, such as a file's status; None if there is none.
+    """
+
+    place: str
+    read: Callable[[], str]
+    look: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A token that was read: the Authorization header, how long to keep it, what `look` said.
+
+    Times are readings of the monotonic clock: it is good until `until`; `stale_at` is when to read
+    again.
+    """
+
+    header: Secret
+    until: float
+    stale_at: float
+    seen: object
+
+
+class Keeper:
+    """Holds the token of a store, read again in time. Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        min_validity: float,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Read nothing yet; `min_validity` is in seconds."""
+        self._store = store
+        self._min_validity = min_validity
+        self._monotonic = monotonic
+        self._wall = wall
+        self._kept: Kept | None = None
+        self._again_at = 0.0
+        self._reading = threading.Lock()
+
+    def header(self) -> str:
+        """Return the value of the Authorization header now; raises TokenUnavailable."""
+        kept, now = self._kept, self._monotonic()
+        if kept is None or now >= kept.until:
+            return self._read_after(kept).header.reveal()
+        if now >= self._again_at and self._is_stale(kept, now):
+            self._again_at = now + AGAIN_S
+            threading.Thread(target=self._read_beside, args=(kept,), daemon=True).start()
+        return kept.header.reveal()
+
+    def other_than(self, refused: str) -> str | None:
+        """Return another header than one that was refused, read now; None if there is no other."""
+        kept = self._kept
+        if kept is not None and kept.header.reveal() == refused:
+            with suppress(TokenUnavailable):
+                kept = self._read_after(kept)
+        header = kept.header.reveal() if kept is not None else refused
+        return None if header == refused else header
+
+    def _is_stale(self, kept: Kept, now: float) -> bool:
+        """Tell whether the store is to be read again."""
+        if self._store.look is None:
+            return now >= kept.stale_at
+        with suppress(OSError):
+            return self._store.look() != kept.seen
+        return False
+
+    def _read_beside(self, kept: Kept) -> None:
+        with suppress(TokenUnavailable):
+            self._read_after(kept)
+
+    def _read_after(self, before: Kept | None) -> Kept:
+        """Read the store, unless another thread has done so since `before` was looked at."""
+        with self._reading:
+            if self._kept is None or self._kept is before:
+                self._kept = self._read()
+            return self._kept
+
+    def _read(self) -> Kept:
+        now = self._monotonic()
+        try:
+            seen = self._store.look() if self._store.look else None
+            text = self._store.read()
+        except Exception as error:  # noqa: BLE001  # what a file, boto3 or a caller's function raises
+            raise self._unavailable(type(error).__name__) from None
+        header, expires_at = parsed(text)
+        left = self._min_validity if expires_at is None else expires_at - self._wall()
+        if header is None or left <= 0:
+            raise self._unavailable("it holds no token that is still valid")
+        until = now + min(left, self._min_validity)
+        return Kept(Secret(header), until, now + (until - now) / 2, seen)
+
+    def _unavailable(self, reason: str) -> TokenUnavailable:
+        cure = "see `freshtoken status` where it is written, and the permission to read it here"
+        return TokenUnavailable("token_unavailable", f"{self._store.place}: {reason}; {cure}")
+
+
+class TokenAuth(AuthBase):
+    """Adds the Authorization header to each request of requests; sessions may share one."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        """Read nothing yet."""
+        self._keeper = keeper
+
+    @classmethod
+    def from_file(cls, path: str, *, min_validity: float = MIN_VALIDITY_S) -> "TokenAuth":
+        """Use the token in a file of format json, raw or header.
+
+        The file is looked at before each request, and read again once it has been replaced.
+        """
+
+        def read() -> str:
+            with open(path, encoding="utf-8") as file:
+                return file.read()
+
+        def look() -> object:
+            status = os.stat(path)
+            return status.st_mtime_ns, status.st_ino, status.st_size
+
+        return cls(Keeper(Store(path, read, look), min_validity))
+
+    @classmethod
+    def from_secrets_manager(
+        cls,
+        secret_id: str,
+        *,
+        json_key: str | None = None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        min_validity: float = MIN_VALIDITY_S,
+    ) -> "TokenAuth":
+        """Use the token in a secret, which is read about every half of `min_validity` seconds.
+
+        The principal needs secretsmanager:GetSecretValue. What is None comes from boto3's chain.
+        """
+        client = AwsClients().secrets_manager(Account(region, endpoint_url, profile))
+
+        def read() -> str:
+            answer = client().get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT")
+            text = answer["SecretString"]
+            if json_key is None:
+                return text
+            value: object = json.loads(text)[json_key]
+            return value if isinstance(value, str) else json.dumps(value)
+
+        return cls(Keeper(Store(f"secret {secret_id}", read), min_validity))
+
+    def header(self) -> str:
+        """Return the value of the Authorization header now; raises TokenUnavailable."""
+        return self._keeper.header()
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Add the header, and see to a 401; raises TokenUnavailable."""
+        sent = self._keeper.header()
+        request.headers["Authorization"] = sent
+        again = _Again(self._keeper, sent, _position(request.body))
+        request.register_hook("response", again)  # type: ignore[no-untyped-call]  # requests' own
+        return request
+
+    def httpx(self) -> "httpx.Auth":
+        """Return the same as an auth of httpx, for its clients with and without async."""
+        import httpx  # noqa: PLC0415  # only its users have it
+
+        keeper = self._keeper
+
+        class Auth(httpx.Auth):
+            """Adds the header, and sends once more with another token after a 401."""
+
+            def auth_flow(
+                self, request: httpx.Request
+            ) -> Generator[httpx.Request, httpx.Response, None]:
+                sent = keeper.header()
+                request.headers["Authorization"] = sent
+                response = yield request
+                if response.status_code == UNAUTHORIZED:
+                    other = keeper.other_than(sent)
+                    if other is not None:
+                        request.headers["Authorization"] = other
+                        yield request
+
+        return Auth()
+
+
+@dataclass(frozen=True)
+class _Again:
+    """Sends a request of requests once more after a 401, as its own digest auth does."""
+
+    keeper: Keeper
+    sent: str
+    position: int | None
+
+    def __call__(self, response: Response, **options: Any) -> Response:  # noqa: ANN401  # requests' own
+        if response.status_code != UNAUTHORIZED or self.position is None:
+            return response
+        other = self.keeper.other_than(self.sent)
+        if other is None:
+            return response
+        _ = response.content  # so that the connection can be used again
+        response.close()
+        request = response.request.copy()
+        seek = getattr(request.body, "seek", None)
+        if seek is not None:
+            seek(self.position)
+        request.headers["Authorization"] = other
+        second: Response = response.connection.send(request, **options)
+        second.history.append(response)
+        second.request = request
+        return second
+
+
+def parsed(text: str) -> tuple[str | None, float | None]:
+    """Return the header and the expiry of a stored text of format json, raw or header.
+
+    The expiry is None where the format has none; the header is None where there is no token.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        return _from_document(document)
+    lines = text.strip().splitlines()
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon and name.lower() == "authorization":
+            return value.strip(), None
+    return (f"Bearer {lines[0]}", None) if len(lines) == 1 and " " not in lines[0] else (None, None)
+
+
+def _from_document(document: dict[str, Any]) -> tuple[str | None, float | None]:
+    token, kind = document.get("access_token"), document.get("token_type", "Bearer")
+    expires_at = document.get("expires_at")
+    header = f"{kind} {token}" if isinstance(token, str) and token else None
+    return header, float(expires_at) if isinstance(expires_at, int | float) else None
+
+
+def _position(body: object) -> int | None:
+    """Return where a body begins that can be sent twice; None for one that can't."""
+    if body is None or isinstance(body, bytes | str):
+        return 0
+    try:
+        return int(body.tell())  # type: ignore[attr-defined]  # else AttributeError, like a generator
+    except (AttributeError, OSError):
+        return None
