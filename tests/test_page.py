@@ -8,7 +8,7 @@ import pytest
 from fakes import START
 
 from job.observe.board import Attempt, SinkView, TokenState, TokenView, Trouble
-from job.observe.page import SEARCH_FROM, WORDS, status_page
+from job.observe.page import SEARCH_FROM, WORDS, StatusPage
 
 END = START + 3600
 DUE = START + 2412
@@ -75,7 +75,7 @@ class Reader(HTMLParser):
 
 def read(*views: TokenView, now: float = START + 800, query: str = "") -> Reader:
     """Make the page and read it."""
-    reader = Reader(status_page(views, now, query).html)
+    reader = Reader(StatusPage()(views, now, query).html)
     assert reader.open == [], "a tag was never closed"
     return reader
 
@@ -102,7 +102,7 @@ def test_the_verdict(views: list[TokenView], words: str) -> None:
     """The first line, and the title of the tab, answer the question of whoever is on call."""
     reader = read(*views)
     assert reader.texts.count(words) == 1
-    title = re.search("<title>(.*)</title>", status_page(views, START + 800).html)
+    title = re.search("<title>(.*)</title>", StatusPage()(views, START + 800).html)
     assert title is not None
     assert title[1].replace("&#x27;", "'").endswith(words)
 
@@ -145,8 +145,8 @@ def test_a_bad_night() -> None:
     assert (
         "✖ expired tiki expired 30s ago next attempt in 10s · obtained 1h 30s ago · 3 failed "
         "attempts · token 9f2c1ab47e00 last 2 exchanges: 1 failed, the slowest took 0 ms ✖ expired "
-        "· file:/a · expired 30s ago ◐ refresh is due · file:/b · holds the token before · 1m left · "
-        "next try in 30s invalid_client 1m 30s ago: check the secret disk_full 30s ago: file:/b: "
+        "· file:/a · expired 30s ago ◐ refresh is due · file:/b · holds the token before · 1m left "
+        "· next try in 30s invalid_client 1m 30s ago: check the secret disk_full 30s ago: file:/b: "
         "/b: no space is left; free some"
     ) in read(bad, now=END + 30).text
 
@@ -242,7 +242,7 @@ def test_nothing_is_told_by_colour_alone() -> None:
 
 def test_the_policy_lets_the_page_work() -> None:
     """The hashes are those of the style and the script, and no attribute needs another licence."""
-    html, style, script = status_page([view()], START)
+    html, style, script = StatusPage()([view()], START)
     for tag, told in (("style", style), ("script", script)):
         (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
         assert base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() == told

@@ -5,7 +5,6 @@ with allows no inline style. Colour never says alone what words and marks say to
 """
 
 import base64
-import functools
 import hashlib
 import os.path
 from collections import Counter
@@ -80,33 +79,38 @@ KEY = (
 )
 
 
-def status_page(views: Sequence[TokenView], now: float, query: str = "") -> Page:
-    """Return the page that shows these tokens in this order; `now` is in epoch seconds.
+class StatusPage:
+    """Makes the page; its style and its script are read once."""
 
-    `query` leaves out the tokens without that text in name, provider, sinks or state.
-    """
-    style, script = _file("page.css"), _file("page.js")
-    verdict, mark = _verdict(views, now)
-    shown = [view for view in views if query.lower() in _words(view)]
-    html = HTML.format(
-        reload_s=RELOAD_S,
-        mark=mark,
-        verdict=escape(verdict),
-        style=style,
-        script=script,
-        now=int(now),
-        at=datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-        search=SEARCH.format(query=escape(query)) if len(views) >= SEARCH_FROM else "",
-        counts=" ".join(_counts(views)),
-        tokens="\n".join(_token(view, now) for view in shown),
-        key=" ".join(_key(*each) for each in KEY),
-        version=__version__,
-    )
-    return Page(html, _hash(style), _hash(script))
+    def __init__(self) -> None:
+        """Read the two files that lie beside this one."""
+        self._style, self._script = map(_content, ("page.css", "page.js"))
+
+    def __call__(self, views: Sequence[TokenView], now: float, query: str = "") -> Page:
+        """Return the page that shows these tokens in this order; `now` is in epoch seconds.
+
+        `query` leaves out the tokens without that text in name, provider, sinks or state.
+        """
+        verdict, mark = _verdict(views, now)
+        shown = [view for view in views if query.lower() in _words(view)]
+        html = HTML.format(
+            reload_s=RELOAD_S,
+            mark=mark,
+            verdict=escape(verdict),
+            style=self._style,
+            script=self._script,
+            now=int(now),
+            at=datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            search=SEARCH.format(query=escape(query)) if len(views) >= SEARCH_FROM else "",
+            counts=" ".join(_counts(views)),
+            tokens="\n".join(_token(view, now) for view in shown),
+            key=" ".join(_key(*each) for each in KEY),
+            version=__version__,
+        )
+        return Page(html, _hash(self._style), _hash(self._script))
 
 
-@functools.cache
-def _file(name: str) -> str:
+def _content(name: str) -> str:
     with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
         return file.read()
 
