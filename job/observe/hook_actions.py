@@ -1,0 +1,153 @@
+"""The things that a hook can do: run a command, call a webhook, signal a process."""
+
+import hashlib
+import hmac
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO
+from urllib.parse import urlsplit
+
+from job.errors import ExchangeError
+from job.oauth.request import json_request
+from job.oauth.transport import Transport
+from job.observe.hooks import HookError, Occasion
+from job.secret import SecretSource
+
+KEPT_OUTPUT = 4096
+MAX_PID_LENGTH = 32
+OK_STATUSES = range(200, 300)
+
+
+@dataclass(frozen=True)
+class CommandHook:
+    """Runs a command, without a shell and in a process group of its own.
+
+    It gets `environ` and, as FRESHTOKEN_EVENT, FRESHTOKEN_TOKEN and so on, the facts of the
+    occasion, which also stand as one JSON object on its standard input. When `timeout_s` have
+    passed the whole group is killed.
+    """
+
+    argv: tuple[str, ...]
+    timeout_s: float
+    environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """Return what the log calls it."""
+        return f"command:{os.path.basename(self.argv[0])}"
+
+    def run(self, occasion: Occasion) -> str:
+        """Run it and return the beginning of what it printed; raises HookError."""
+        facts = occasion.facts()
+        named = {f"FRESHTOKEN_{key.upper()}": str(value or "") for key, value in facts.items()}
+        # Files in memory and not pipes: no child of a child can hold us up by keeping one open.
+        with _scratch(json.dumps(facts).encode()) as told, _scratch(b"") as output:
+            status = self._run(told, output, {**self.environ, **named})
+            output.seek(0)
+            printed = " ".join(output.read(KEPT_OUTPUT).decode(errors="replace").split())
+        if status is None:
+            raise HookError(f"it took over {self.timeout_s:g} s and was killed: {printed}")
+        if status:
+            raise HookError(f"it ended with status {status}: {printed}")
+        return printed
+
+    def _run(self, told: IO[bytes], output: IO[bytes], environ: Mapping[str, str]) -> int | None:
+        """Return how the command ended, or None if it did not in time."""
+        try:
+            process = subprocess.Popen(  # noqa: S603  # the operator's own configuration names it
+                self.argv,
+                stdin=told,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environ,
+                start_new_session=True,
+            )
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise HookError(f"{self.argv[0]} cannot be run ({reason}); check it") from None
+        try:
+            return process.wait(self.timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@dataclass(frozen=True)
+class WebhookHook:
+    """Posts the facts of the occasion as JSON; any 2xx is a success.
+
+    With a `secret` the request carries `Freshtoken-Signature: t=SECONDS,v1=HEX`: the HMAC-SHA256
+    (RFC 2104) of the seconds, a dot and the body. The host alone is ever told to people.
+    """
+
+    url: str = field(repr=False)
+    transport: Transport
+    secret: SecretSource | None = None
+
+    @property
+    def label(self) -> str:
+        """Return what the log calls it."""
+        return f"webhook:{urlsplit(self.url).hostname}"
+
+    def run(self, occasion: Occasion) -> str:
+        """Post, and return the status; raises HookError."""
+        body = json.dumps(occasion.facts()).encode()
+        try:
+            request = json_request(self.url, body, self._signature(occasion.at, body))
+            status = self.transport.send(request).status
+        except ExchangeError as error:
+            raise HookError(f"no answer [{error.code}]") from None
+        if status not in OK_STATUSES:
+            raise HookError(f"the answer is HTTP {status}")
+        return f"HTTP {status}"
+
+    def _signature(self, at: int, body: bytes) -> dict[str, str]:
+        if self.secret is None:
+            return {}
+        key = self.secret.resolve().reveal().encode()
+        mac = hmac.new(key, b"%d." % at + body, hashlib.sha256).hexdigest()
+        return {"Freshtoken-Signature": f"t={at},v1={mac}"}
+
+
+@dataclass(frozen=True)
+class SignalHook:
+    """Sends a signal to the process whose number is in a file, such as a server that reloads."""
+
+    pidfile: str
+    number: signal.Signals
+
+    @property
+    def label(self) -> str:
+        """Return what the log calls it."""
+        return f"signal:{os.path.basename(self.pidfile)}"
+
+    def run(self, occasion: Occasion) -> str:  # noqa: ARG002  # a signal says nothing more
+        """Send it; raises HookError where there is no such process."""
+        try:
+            with open(self.pidfile, encoding="ascii") as file:
+                number = int(file.read(MAX_PID_LENGTH))
+        except (OSError, ValueError):
+            raise HookError(f"{self.pidfile} holds no process number; check the path") from None
+        if number <= 1:
+            raise HookError(f"{self.pidfile} holds {number}, which is nobody to signal")
+        try:
+            os.kill(number, self.number)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise HookError(f"process {number} of {self.pidfile}: {reason}") from None
+        return f"{self.number.name} to {number}"
+
+
+def _scratch(content: bytes) -> IO[bytes]:
+    """Return a file in memory that holds this, at its start."""
+    file = open(os.memfd_create("hook"), "w+b")  # noqa: SIM115  # the caller closes it
+    file.write(content)
+    file.seek(0)
+    return file

@@ -1,0 +1,215 @@
+"""What the operator wants done when a token changes, or is in trouble: beside the work.
+
+Each hook has a thread while it is at work, so it delays no refresh and no other hook. One that
+fails is tried again with backoff, and the newest occasion takes the place of one that waits.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from job.clock import Clock
+from job.events import (
+    Event,
+    HookFailed,
+    HookRan,
+    TokenAdopted,
+    TokenAtRisk,
+    TokenDelivered,
+    TokenEvent,
+    TokenExpired,
+)
+from job.schedule import backoff
+
+RETRY_CAP_S = 300.0
+What = Literal["refreshed", "at_risk", "recovered"]
+
+
+class HookError(Exception):
+    """Raised when a hook did not do its work; the text says why, and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Why a hook runs. The token itself is never among the facts."""
+
+    event: What
+    token: str
+    sink: str
+    at: int
+    fingerprint: str | None = None
+    expires_at: int | None = None
+
+    def facts(self) -> dict[str, str | int | None]:
+        """Return what hooks are told, by the names of docs/hooks.md."""
+        return {
+            "event": self.event,
+            "token": self.token,
+            "sink": self.sink,
+            "at": self.at,
+            "fingerprint": self.fingerprint,
+            "expires_at": self.expires_at,
+        }
+
+
+class Hook(Protocol):
+    """One thing to do."""
+
+    label: str
+
+    def run(self, occasion: Occasion) -> str:
+        """Do it, within its time limit, and return what it printed; raises HookError."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHooks:
+    """The hooks of one token."""
+
+    on_refresh: tuple[Hook, ...] = ()
+    on_trouble: tuple[Hook, ...] = ()
+
+
+def retry_after(failures: int) -> float:
+    """Return the seconds after which a hook that failed is tried again."""
+    return backoff(failures, RETRY_CAP_S, 1.0)
+
+
+class Hooks:
+    """An observer that runs hooks on real change.
+
+    `on_refresh` hooks run when a sink has taken a new token; `on_trouble` hooks once when readers
+    are at risk and once when they no longer are.
+    """
+
+    def __init__(
+        self,
+        hooks_of: Callable[[str], TokenHooks],
+        is_well: Callable[[str], bool],
+        report: Callable[[Event], None],
+        clock: Clock,
+        retry_s: Callable[[int], float] = retry_after,
+    ) -> None:
+        """Run nothing yet.
+
+        `hooks_of` gives the hooks of a token in the configuration in force; `is_well` tells whether
+        no reader of a token is at risk; `report` is told how each hook went; `retry_s` is the wait
+        after so many failures.
+        """
+        self._hooks_of = hooks_of
+        self._is_well = is_well
+        self._report = report
+        self._clock = clock
+        self._retry_s = retry_s
+        self._troubled: set[str] = set()
+        self._errands: dict[tuple[str, str], _Errand] = {}
+
+    def observe(self, event: Event) -> None:
+        """Have done what an event calls for; never waits."""
+        if isinstance(event, TokenEvent):
+            hooks = self._hooks_of(event.token)
+            for occasion in self._occasions(event):
+                is_news = occasion.event == "refreshed"
+                self._send(hooks.on_refresh if is_news else hooks.on_trouble, occasion)
+
+    def finish(self, seconds: float) -> None:
+        """Wait up to `seconds` for the hooks at work; none is tried again after that."""
+        until = self._clock().boot + seconds
+        for errand in self._errands.values():
+            errand.finish(max(until - self._clock().boot, 0.0))
+
+    def _occasions(self, event: TokenEvent) -> Iterator[Occasion]:
+        """Yield what an event means for hooks."""
+        at = int(self._clock().wall)
+        match event:
+            case TokenDelivered():
+                yield Occasion("refreshed", event.token, event.sink, at, event.fingerprint)
+            case TokenAtRisk() | TokenExpired() if event.token not in self._troubled:
+                self._troubled.add(event.token)
+                expires_at = event.expires_at
+                yield Occasion("at_risk", event.token, event.sink, at, expires_at=expires_at)
+            case _:
+                pass
+        if isinstance(event, TokenDelivered | TokenAdopted) and self._has_recovered(event.token):
+            yield Occasion("recovered", event.token, event.sink, at, event.fingerprint)
+
+    def _has_recovered(self, token: str) -> bool:
+        """Tell whether readers were at risk until now."""
+        recovered = token in self._troubled and self._is_well(token)
+        if recovered:
+            self._troubled.discard(token)
+        return recovered
+
+    def _send(self, hooks: Iterable[Hook], occasion: Occasion) -> None:
+        for hook in hooks:
+            key = (occasion.token, hook.label)
+            fresh = _Errand(self._report, self._clock, self._retry_s)
+            errand = self._errands.setdefault(key, fresh)
+            errand.send(hook, occasion)
+
+
+class _Errand:
+    """One hook of one token: at most one run at a time, and one that waits."""
+
+    def __init__(
+        self, report: Callable[[Event], None], clock: Clock, retry_s: Callable[[int], float]
+    ) -> None:
+        self._report = report
+        self._clock = clock
+        self._retry_s = retry_s
+        self._next: tuple[Hook, Occasion] | None = None
+        self._thread: threading.Thread | None = None
+        self._is_over = False
+        self._changed = threading.Condition()
+
+    def send(self, hook: Hook, occasion: Occasion) -> None:
+        """Run the hook soon; what waited for another run is forgotten."""
+        with self._changed:
+            self._next = (hook, occasion)
+            self._changed.notify()
+            if self._thread is None and not self._is_over:
+                self._thread = threading.Thread(target=self._work, name="hook", daemon=True)
+                self._thread.start()
+
+    def finish(self, seconds: float) -> None:
+        """Let the run at work end, if it does so in time, and begin no other."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+
+    def _work(self) -> None:
+        while (todo := self._take()) is not None:
+            failures = 0
+            while not self._try(*todo, failures + 1):
+                failures += 1
+                if self._is_superseded(self._retry_s(failures)):
+                    break
+
+    def _take(self) -> tuple[Hook, Occasion] | None:
+        """Return what to do next; None when all is done."""
+        with self._changed:
+            todo, self._next = self._next, None
+            if todo is None:
+                self._thread = None
+            return todo
+
+    def _is_superseded(self, wait_s: float) -> bool:
+        """Wait before another try, and tell whether it is not worth making any more."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_over or bool(self._next), wait_s)
+
+    def _try(self, hook: Hook, occasion: Occasion, attempt: int) -> bool:
+        token, event = occasion.token, occasion.event
+        before = self._clock().boot
+        try:
+            output = hook.run(occasion)
+        except HookError as error:
+            retry_at = int(self._clock().wall + self._retry_s(attempt))
+            self._report(HookFailed(token, hook.label, event, str(error), attempt, retry_at))
+            return False
+        took_ms = round(1000 * (self._clock().boot - before))
+        self._report(HookRan(token, hook.label, event, took_ms, output))
+        return True
