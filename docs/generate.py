@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the types of job/config/: `python docs/generate.py`."""
+"""Write docs/configuration.md and docs/providers.md from job/config/: `python docs/generate.py`."""
 
 import json
 import typing
@@ -7,24 +7,29 @@ from pathlib import Path
 import msgspec
 
 from job.config.environment import ENVIRONMENT_KEYS
-from job.config.presets import presets
-from job.config.settings import CommonSettings, SecretSettings, TokenSettings
+from job.config.presets import Preset, catalogue, presets
+from job.config.secret_settings import AssertionSettings, SecretSettings
+from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 
-PAGE = Path(__file__).parent / "configuration.md"
+FOLDER = Path(__file__).parent
 ONE_OF = "Exactly one of these; it is read again for every exchange."
-IDENTITY = ("client_id", "client_secret", "sinks")
+IDENTITY = ("client_id", "client_secret", "private_key", "client_assertion", "sinks")
+OF_AWS = ("aws_web_identity", "duration")
 
 HEAD = """\
 # Configuration
 
-This page is made from the code by `make docs`; `freshtoken schema` prints the same as JSON Schema.
+This page is made from the code by `docs/generate.py`; `freshtoken schema` prints the same as JSON
+Schema.
 
 The file is `--config FILE`, or `$FRESHTOKEN_CONFIG`, or `./freshtoken.toml`, or
 `/etc/freshtoken/freshtoken.toml`. It is TOML. Unknown keys are errors. Relative paths start at the
 file's folder. `[defaults]` may hold every key of a token except its identity (`client_id`,
-`client_secret`, `sinks`); a preset (`provider`) wins over defaults, and a token's own table wins
-over both. Durations are `30s`, `5m`, `1h30m`, `2d`, or a number of seconds.
+`client_secret`, `private_key`, `client_assertion`, `sinks`); a preset (`provider`, see
+[providers](providers.md)) wins over defaults, and a token's own table wins over both. Tables
+(`headers`, `extra_params`, `provider_params`, `assertion_claims`) are joined key by key. Durations
+are `30s`, `5m`, `1h30m`, `2d`, or a number of seconds.
 
 ```toml
 [defaults]
@@ -59,6 +64,7 @@ Where no file is found, one token comes from the environment. It is named `defau
 {rows}
 | `FRESHTOKEN_CLIENT_SECRET` | the client secret itself |
 | `FRESHTOKEN_CLIENT_SECRET_FILE` | a file that holds it; wins over the variable |
+| `FRESHTOKEN_PROVIDER_PARAMS` | `provider_params`, `name=value` pairs separated by spaces |
 | `FRESHTOKEN_SCOPE` | `scope`, separated by spaces |
 | `FRESHTOKEN_SINK` | `file:PATH` or `aws-secrets-manager:SECRET_ID`, separated by commas |
 | `FRESHTOKEN_FORMAT` | `format` of every sink |
@@ -78,10 +84,10 @@ def page() -> str:
         [
             HEAD,
             f"## A token: `[tokens.NAME]`\n\n{identity}\n\nand, as in `[defaults]`:\n\n{common}\n",
-            f"## `client_secret`\n\n{ONE_OF}\n\n{_table(SecretSettings)}\n",
+            f"## `client_secret` and `private_key`\n\n{ONE_OF}\n\n{_table(SecretSettings)}\n",
+            f"## `client_assertion`\n\nAs above, or\n\n{_table(AssertionSettings, OF_AWS)}\n",
             f'## A sink of type `"file"`\n\n{_table(FileSinkSettings)}\n',
             f'## A sink of type `"aws_secrets_manager"`\n\n{_table(SecretsManagerSinkSettings)}\n',
-            f"## Presets\n\n{_presets()}\n",
             ENVIRONMENT.format(rows=rows),
         ]
     )
@@ -111,14 +117,116 @@ def _about(hint: object) -> str:
     return f"{text} One of {listed}." if choices else text
 
 
-def _presets() -> str:
-    lines = ["| provider | what it is | sets | notes |", "|---|---|---|---|"]
-    for preset in presets().values():
-        keys = ", ".join(f"`{key}`" for key in preset.settings)
-        title = f"[{preset.title}]({preset.docs})"
-        lines.append(f"| `{preset.name}` | {title} | {keys} | {preset.notes} |")
-    return "\n".join(lines)
+PROVIDERS = """\
+# Providers
+
+This page is made from `job/config/presets.toml` by `docs/generate.py`. `freshtoken providers`
+prints the list, `freshtoken providers NAME` explains one of them, and `freshtoken init NAME` writes
+a configuration for it in which only the blanks are to be filled in.
+
+A token that names a provider has its settings, and sets only what is its own:
+
+```toml
+[tokens.graph]
+provider        = "entra"
+provider_params = {{ tenant = "contoso.onmicrosoft.com" }}
+client_id       = "11111111-2222-3333-4444-555555555555"
+client_secret   = {{ env = "GRAPH_CLIENT_SECRET" }}
+scope           = ["https://graph.microsoft.com/.default"]
+```
+
+Names in braces stand for what is the user's own: a tenant, a host, an account. `provider_params`
+gives them, in the token or in `[defaults]`; a value can only fill its own place in a URL, so a name
+of a host holds letters, digits, `-` and `.` only. Whatever a token sets wins over the preset;
+`headers` and `extra_params` are joined with the preset's, key by key.
+
+A preset is never more trusted than the answer: the life of a token comes from the answer each
+time, and the lives below serve the arithmetic of `freshtoken check` alone.
+
+## Known providers
+
+{known}
+
+## Known, and not possible
+
+{impossible}
+
+## My provider isn't listed
+
+1. `freshtoken init` writes a configuration with a `token_url` and an `auth_method` to fill in; both
+   are in the provider's page on the OAuth 2.0 client credentials grant, or "machine to machine".
+2. `freshtoken check --online` says what is wrong before any token is asked for.
+3. `freshtoken probe NAME` asks for two tokens and compares them: how long they live, which field
+   of the answer says so, whether the second is the same as the first, and whether the first still
+   works if it can be tried (`probe_url`, a URL of the API that any token may GET, or
+   `introspection_url`). It prints the settings to add. It asks before it does, because with some
+   providers a new token kills the one that readers have.
+4. Where the grant has another name, the parameters go in JSON or in the URL, or the token stands
+   elsewhere in the answer, [requests and answers](requests-and-answers.md) has the keys for it;
+   other proofs than a client secret are in [client authentication](client-authentication.md).
+
+Two settings deserve care, because a wrong one is only noticed later:
+
+| the provider | setting | what freshtoken does |
+|---|---|---|
+| leaves old tokens as they are | none | renews after two thirds of the life |
+| kills the old token when it gives a new one | `reissue = "revokes_previous"` | renews late |
+| gives the same one until it has expired | `reissue = "same_until_expiry"` | renews right then |
+| gives a new one in the last minutes only | `fresh_window = "30m"` | comes back within them |
+| limits how many it gives | `max_exchanges = "50/12h"` | spreads what is left over the time |
+"""
+
+
+def providers_page() -> str:
+    """Return the whole page about providers."""
+    everything = catalogue().values()
+    return PROVIDERS.format(
+        known="\n".join([*_known_head(), *map(_known_row, presets().values())]),
+        impossible="\n".join(
+            [
+                "| provider | why not |",
+                "|---|---|",
+                *(f"| {_titled(one)} | {one.why_not} |" for one in everything if one.why_not),
+            ]
+        ),
+    )
+
+
+def _known_head() -> list[str]:
+    heads = ("provider", "what it is", "auth method", "yours to set", "life", "note")
+    return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+
+
+def _known_row(preset: Preset) -> str:
+    methods = ", ".join(f"`{one}`" for one in (preset.settings["auth_method"], *preset.also))
+    own = [f"`provider_params.{name}`" for name in preset.params]
+    own += [f"`{key}`" for key in preset.needs]
+    notes = " ".join(filter(None, [_behaviour(preset), preset.notes, _shown_by(preset)]))
+    cells = (
+        f"`{preset.name}`",
+        _titled(preset),
+        methods,
+        ", ".join(own),
+        preset.lifetime_hint or "",
+        notes,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _titled(preset: Preset) -> str:
+    return f"[{preset.title}]({preset.docs})" if preset.docs else preset.title
+
+
+def _behaviour(preset: Preset) -> str:
+    keys = ("reissue", "fresh_window", "max_exchanges")
+    told = {key: preset.settings[key] for key in keys if key in preset.settings}
+    return " ".join(f"`{key} = {json.dumps(value)}`." for key, value in told.items())
+
+
+def _shown_by(preset: Preset) -> str:
+    return f"Shown by {preset.source}." if preset.source else ""
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    (FOLDER / "configuration.md").write_text(page(), encoding="utf-8")
+    (FOLDER / "providers.md").write_text(providers_page(), encoding="utf-8")

@@ -3,14 +3,15 @@
 Modules are imported where a verb needs them, for a cron job pays for each import every minute.
 """
 
-import functools
 import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,12 +20,25 @@ from job.clock import system_clock
 from job.errors import ConfigError
 from job.events import crashed
 from job.text import WIDTH, entry, mistakes
-from job.verb import COMMON, Job, Options, Verbs, chosen_names, common, observer, options_of
+from job.verb import (
+    COMMON,
+    Job,
+    Options,
+    Verbs,
+    chosen_names,
+    command,
+    common,
+    duration,
+    observer,
+    options_of,
+)
+from job.verbs_provider import init, probe, providers
+from job.verbs_work import once, run
 
 if TYPE_CHECKING:
     from job.tokens import FormatName
 
-FINDINGS, OWN_BUG, NO_TOKEN, INTERRUPTED = 1, 70, 75, 130
+FINDINGS, OWN_BUG, UNWRITABLE, NO_TOKEN, INTERRUPTED = 1, 70, 74, 75, 130
 
 
 @click.group(
@@ -50,81 +64,17 @@ def cli(ctx: click.Context, /, **given: str | None) -> None:
 
 
 def verb(*shown: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Make a verb of a function that takes the options and returns the exit status.
-
-    Every verb takes the common options; its help shows those that matter to it.
-    """
+    """Add a verb; see `command`."""
 
     def decorate(function: Callable[..., int]) -> Callable[..., int]:
-        @common(shown)
-        @click.pass_context
-        @functools.wraps(function)
-        def invoke(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401  # click's signature
-            options = options_of(ctx, given)
-            ctx.exit(function(options, **given))
-
-        command = cli.command()(invoke)
-        command.params.sort(key=lambda param: param.name in COMMON)
+        cli.add_command(command(*shown)(function))
         return function
 
     return decorate
 
 
-@verb(*COMMON)
-def run(options: Options) -> int:
-    """Keep all tokens current until SIGTERM or SIGINT.
-
-    \b
-    Examples:
-      freshtoken run --config /etc/freshtoken/freshtoken.toml
-      kill -HUP PID     read the configuration again; a bad one is refused
-      kill -USR1 PID    refresh every token now
-    """  # noqa: D301
-    from job.daemon import Daemon  # noqa: PLC0415
-
-    job = Job(options, os.environ)
-    try:
-        refreshers = job.refreshers()
-    except ConfigError as error:
-        return job.rejected(error)
-    return Daemon(refreshers, job.report, lambda _: job.refreshers()).run()
-
-
-@verb(*COMMON)
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--force", is_flag=True, help="Refresh now, due or not.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each token as JSON.")
-def once(options: Options, names: tuple[str, ...], *, force: bool, as_json: bool) -> int:
-    """Refresh what is due, then exit: for cron. Prints nothing when nothing was due.
-
-    \b
-    Examples:
-      freshtoken once --config /etc/freshtoken/freshtoken.toml
-      freshtoken once tiki --force
-
-    \b
-    Exit status, the worst of all tokens:
-      0   every token is current in every sink
-      75  a token endpoint is unreachable, or failing for now
-      74  a sink failed
-      77  the server or a store rejected us: credentials, permissions
-      78  the configuration can't be used
-      70  a bug of freshtoken
-    """  # noqa: D301
-    from job.once import run_once, worst  # noqa: PLC0415
-
-    job = Job(options, os.environ)
-    try:
-        refreshers = job.refreshers()
-    except ConfigError as error:
-        return job.rejected(error)
-    chosen = [refreshers[name] for name in chosen_names(names, refreshers)]
-    outcomes = run_once(chosen, job.report, force=force)
-    status_code = worst(outcome.exit_status for outcome in outcomes)
-    if as_json:
-        tokens = {outcome.token: outcome.as_json() for outcome in outcomes}
-        click.echo(json.dumps({"exit_status": status_code, "tokens": tokens}))
-    return status_code
+cli.add_command(run)
+cli.add_command(once)
 
 
 @verb("config")
@@ -164,7 +114,8 @@ def check(options: Options, *, online: bool) -> int:
 
 @verb("config")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list, a row for each sink.")
-def status(options: Options, *, as_json: bool) -> int:
+@click.option("--watch", "watching", is_flag=True, help="Go on showing it, until Ctrl-C.")
+def status(options: Options, *, as_json: bool, watching: bool) -> int:
     """Tell whether every token is good, and for how long.
 
     It reads the sinks and writes nothing.
@@ -172,6 +123,7 @@ def status(options: Options, *, as_json: bool) -> int:
     \b
     Examples:
       freshtoken status
+      freshtoken status --watch
       freshtoken status --json | jq '.[] | select(.state != "current")'
 
     \b
@@ -183,13 +135,32 @@ def status(options: Options, *, as_json: bool) -> int:
     """  # noqa: D301
     from job import status as states  # noqa: PLC0415
 
-    job, now = Job(options, os.environ), time.time()
-    found = states.rows(job.load(), job.wiring, now)
+    pictured = not as_json and _takes_pictures()
+    if watching and not pictured:
+        raise click.UsageError("--watch needs a terminal; elsewhere run `status` again and again")
+    job = Job(options, os.environ)
+    looks = states.looks(job.load(), job.wiring)
+    if watching:
+        from job.status_view import terminal, watch  # noqa: PLC0415  # rich is 60 ms of CPU
+
+        return watch(looks, terminal(), system_clock)
+    now = time.time()
+    found = states.rows(looks, now)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found]))
+    elif pictured:
+        from job.status_view import show, terminal  # noqa: PLC0415  # as above
+
+        show(found, now, terminal())
     else:
         click.echo("\n".join(states.table(found, now)))
     return states.worst(found)
+
+
+def _takes_pictures() -> bool:
+    """Tell whether standard output shows colours and lines, or is told to."""
+    capable = sys.stdout.isatty() and os.environ.get("TERM") not in {None, "dumb", "unknown"}
+    return capable and sys.stdout.encoding.lower().startswith("utf")
 
 
 @verb("config")
@@ -229,58 +200,15 @@ def get(options: Options, name: str, layout: "FormatName") -> int:
     record, errors = current_record(sinks, time.time())
     if record is None:
         told = [error.message for error in errors] or ["no valid token in its sinks"]
-        click.echo("\n".join(f"{name}: {line}" for line in told), err=True)
+        with suppress(OSError):
+            click.echo("\n".join(f"{name}: {line}" for line in told), err=True)
         return worst(error.exit_code for error in errors) or NO_TOKEN
     click.echo(render(record, OutputFormat(layout, name)).rstrip("\n"))
     return 0
 
 
-@verb("config")
-@click.argument("provider", required=False)
-def init(options: Options, provider: str | None) -> int:
-    """Write a commented freshtoken.toml.
-
-    \b
-    Examples:
-      freshtoken init           for a provider of your own
-      freshtoken init tiki      for one of `freshtoken providers`
-    """  # noqa: D301
-    from job.config.presets import presets  # noqa: PLC0415
-    from job.starter import starter  # noqa: PLC0415
-
-    known = presets()
-    path = options.config or os.environ.get("FRESHTOKEN_CONFIG") or "freshtoken.toml"
-    if provider is not None:
-        chosen_names([provider], known)
-    try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(starter(known.get(provider or "")))
-    except FileExistsError:
-        raise ConfigError([f"{path}: is there already; move it away, or use --config"]) from None
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise ConfigError([f"{path}: cannot be written ({reason})"]) from None
-    click.echo(f"wrote {path}: fill in the blanks, then run `freshtoken check`")
-    return 0
-
-
-@verb()
-def providers(options: Options) -> int:  # noqa: ARG001  # a verb takes the options
-    """List the providers that are known.
-
-    Such a token needs only a client id, a client secret and a sink.
-
-    \b
-    Example:
-      freshtoken init tiki      write a configuration for one of them
-    """  # noqa: D301
-    from job.config.presets import presets  # noqa: PLC0415
-
-    known = presets().values()
-    width = max(len(preset.name) for preset in known)
-    for preset in known:
-        click.echo(f"{preset.name.ljust(width)}  {preset.title}")
-    return 0
+for one in (init, providers, probe):
+    cli.add_command(one)
 
 
 @verb()
@@ -323,14 +251,10 @@ def demo(options: Options, length: str | None, lifetime: str, tokens: int) -> in
       freshtoken demo
       freshtoken demo --for 30s --lifetime 10s
     """  # noqa: D301
-    from job.config.values import seconds  # noqa: PLC0415
     from job.demo.command import run_demo  # noqa: PLC0415
 
-    try:
-        length_s = None if length is None else seconds(length)
-        lifetime_s = max(int(seconds(lifetime)), 2)
-    except ValueError:
-        raise click.UsageError("a duration is written as 30s or 5m") from None
+    length_s = None if length is None else duration(length)
+    lifetime_s = max(int(duration(lifetime)), 2)
     program = "python -m job" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
     return run_demo(length_s, lifetime_s, tokens, program)
 
@@ -339,25 +263,44 @@ def exit_status(args: Sequence[str] | None = None) -> int:
     """Run a verb, by default the one of the command line, and return the exit status."""
     try:
         return int(cli.main(args, prog_name="freshtoken", standalone_mode=False))
-    except ConfigError as error:
-        lines = mistakes(error.problems, error.origin, wrap=sys.stderr.isatty())
-        click.echo("\n".join(lines), err=True)
-        return error.exit_code
     except click.exceptions.Abort:
         return INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
     except Exception as error:  # noqa: BLE001  # no traceback for people; places without values
-        observer(Options(), lambda _: ())(crashed(error, None))
-        return OWN_BUG
+        with suppress(OSError):  # what can't be written is still told by the status
+            _tell(error)
+        return _status_of(error)
+
+
+def _tell(error: Exception) -> None:
+    """Say on standard error why a verb has ended."""
+    match error:
+        case ConfigError():
+            lines = mistakes(error.problems, error.origin, wrap=sys.stderr.isatty())
+            click.echo("\n".join(lines), err=True)
+        case click.ClickException():
+            error.show()
+        case OSError() if _in_echo(error):
+            reason = os.strerror(error.errno or 0)
+            click.echo(f"standard output cannot be written ({reason})", err=True)
+        case _:
+            observer(Options(), lambda _: ())(crashed(error, None))
+
+
+def _status_of(error: Exception) -> int:
+    if isinstance(error, ConfigError | click.ClickException):
+        return error.exit_code
+    return UNWRITABLE if isinstance(error, OSError) and _in_echo(error) else OWN_BUG
+
+
+def _in_echo(error: OSError) -> bool:
+    """Tell whether an error is that of printing: nothing else of ours lets one through."""
+    return any(f.f_code is click.echo.__code__ for f, _ in traceback.walk_tb(error.__traceback__))
 
 
 def main() -> None:
-    """Run the program; every way out of it is here."""
-    from job.process import harden  # noqa: PLC0415
+    """Run the program; every way out of it is in this file."""
+    from job.process import fill_streams, harden  # noqa: PLC0415
 
+    fill_streams()
     harden()
-    if sys.stderr is None:  # it was closed before we were started
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as we live
     sys.exit(exit_status())

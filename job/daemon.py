@@ -1,27 +1,26 @@
-"""The scheduler process: a sweep that only looks, a pool that works, signals and a watchdog.
+"""The scheduler process: a sweep that only looks, a pool that works, commands and a watchdog.
 
 APScheduler runs one recurring tick, the only pattern that was seen to survive late workers, full
 pools, suspend and every clock jump (docs/decisions/0003-one-tick.md). The tick takes what is due
 from a heap, so that its cost follows what is due and not how many tokens there are.
 """
 
+import functools
 import heapq
 import itertools
-import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from queue import Empty, SimpleQueue
-from types import FrameType
-from typing import Literal
 
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from job import __version__
+from job import __version__, deadline
 from job.clock import Clock, system_clock
 from job.errors import ConfigError
 from job.events import (
@@ -40,14 +39,19 @@ from job.refresh import Refresher
 TICK_S = 1.0
 STEP_S = 2.0
 """A drift between the clocks beyond this is a step, not a slew."""
-DEAD_AFTER_LOOKS = 30
+DEAD_AFTER_LOOKS = 10
 """Looks, not seconds: a process that was stopped as a whole for hours is not dead."""
 AFTER_CRASH_S = 60.0
 WORKERS = 32
+SLOW_S = 2.0
+"""A token whose last step took longer may hang again, and shares half of the workers."""
 STOP_S = 5.0
+LEAVE_S = 1.0
+"""What of a stop's time is kept for leaving, after the work in hand."""
 TICK_ID = "sweep"
 
-Command = tuple[Literal["stop", "reload", "refresh", "resync", "dead"], str]
+Command = tuple[str, str]
+"""What is to be done, and why."""
 Report = Callable[[Event], None]
 Reload = Callable[[Mapping[str, Refresher]], Mapping[str, Refresher]]
 
@@ -111,8 +115,9 @@ class Daemon:
     ) -> None:
         """Start nothing yet. `reload` maps the refreshers in force to those of a new configuration.
 
-        `reload` raises ConfigError when the new configuration is no good. `stop_s` is how long a
-        stop waits for work in hand, `tick_s` the time between two looks at what is due.
+        `reload` raises ConfigError when the new configuration is no good; it may be slow, and is
+        called in a thread of its own. `stop_s` is how long a stop may take, `tick_s` the time
+        between two looks at what is due.
         """
         self._refreshers = dict(refreshers)
         self._report = report
@@ -122,41 +127,56 @@ class Daemon:
         self._tick_s = tick_s
         self._agenda = Agenda(clock)
         self._forced: set[str] = set()
+        self._slow: set[str] = set()
         # Held while refreshers come into force or are forced, and while one is put back.
         self._lock = threading.Lock()
         self._pool = Pool(WORKERS)
         self._commands: SimpleQueue[Command] = SimpleQueue()
-        self._guard = Guard(clock, self._commands.put, tick_s)
+        self._guard = Guard(clock, self.obey, tick_s)
+        self._stopping = False
+        self._reload_wanted = threading.Event()
+        self._reloader = threading.Thread(target=self._reload_when_wanted, daemon=True)
         self._scheduler = BackgroundScheduler(timezone=UTC, executors={"default": DebugExecutor()})
 
     def run(self) -> int:
-        """Work until `stop` is called; return 0, or 70 if the sweep died (sysexits.h EX_SOFTWARE).
-
-        In the main thread, SIGTERM and SIGINT stop, SIGHUP reloads, SIGUSR1 refreshes all.
-        """
-        with ExitStack() as stack:
-            if threading.current_thread() is threading.main_thread():
-                # First of all: until then SIGHUP kills, and PID 1 is deaf to SIGTERM.
-                stack.enter_context(_signals(self._commands.put))
-            self._tell(JobStarted(__version__, len(self._refreshers)))
-            self._enter(self._refreshers.values())
-            dead, reason = self._work()
-            self._tell(JobStopped(reason))
+        """Work until told to stop; return 0, or 70 if the sweep died (sysexits.h EX_SOFTWARE)."""
+        self._tell(JobStarted(__version__, len(self._refreshers)))
+        self._enter(self._refreshers.values())
+        dead, reason = self._work()
+        self._tell(JobStopped(reason))
         return 70 if dead else 0
 
+    def obey(self, command: str, reason: str) -> None:
+        """Take a command; safe from any thread, and in the middle of a signal handler.
+
+        "stop" finishes the work in hand and has `run` return, "reload" reads the configuration,
+        "refresh" refreshes every token now. `reason` is told to people.
+        """
+        # SimpleQueue.put is reentrant, so a handler may call it in the middle of itself.
+        self._commands.put((command, reason))
+
+    def is_alive(self) -> bool:
+        """Tell whether the sweep runs, or has not begun yet."""
+        return self._guard.is_content()
+
     def stop(self, reason: str) -> None:
-        """Have `run` finish the writes in hand and return; safe from any thread or signal."""
-        self._commands.put(("stop", reason))
+        """Have `run` finish the work in hand and return."""
+        self.obey("stop", reason)
 
     def _work(self) -> tuple[bool, str]:
         """Sweep until a command ends it; tell whether the sweep died, and why it is over."""
         self._start_sweep()
+        self._reloader.start()
         try:
             with self._guard:
                 return self._obey()
         finally:
-            self._pool.stop(self._stop_s)
-            self._end_sweep()
+            self._pool.stop(max(self._stop_s - LEAVE_S, 0.0))
+            self._stopping = True
+            self._reload_wanted.set()
+            self._reloader.join(LEAVE_S / 4)
+            with suppress(Exception):  # the work is over, whatever becomes of the scheduler
+                self._within(LEAVE_S / 4, functools.partial(self._scheduler.shutdown, wait=False))
 
     def _start_sweep(self) -> None:
         self._scheduler.add_listener(self._sweep_failed, EVENT_JOB_ERROR)
@@ -171,32 +191,38 @@ class Daemon:
         )
         self._scheduler.start()
 
-    def _end_sweep(self) -> None:
-        """Shut the scheduler down; where the sweep hangs this hangs too, so it gets a deadline."""
-        shutdown = threading.Thread(
-            target=self._scheduler.shutdown, kwargs={"wait": False}, daemon=True
-        )
-        shutdown.start()
-        shutdown.join(self._stop_s)
+    def _within(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call what takes the scheduler's lock; while the sweep hangs in it, this is given up."""
+        with suppress(TimeoutError):
+            deadline.call(function, seconds, lambda: None)
 
     def _obey(self) -> tuple[bool, str]:
         """Carry out commands until one ends the process."""
         while True:
             command, reason = self._next_command()
-            match command:
-                case "reload":
-                    self._change_configuration()
-                case "refresh":
-                    self._force_all()
-                case "resync":
-                    self._tell(ClockStepped(float(reason)))
-                    self._enter(self._agenda.take_all())
-                    self._scheduler.modify_job(TICK_ID, next_run_time=datetime.now(UTC))
-                case "dead":
-                    self._tell(JobCrashed(error=reason, traceback=""))
-                    return True, reason
-                case _:
-                    return False, reason
+            if command == "stop":
+                return False, reason
+            if command == "dead":
+                self._tell(JobCrashed(error=reason, traceback=""))
+                return True, reason
+            try:
+                self._carry_out(command, reason)
+            except Exception as error:  # noqa: BLE001  # whoever gives commands must find us alive
+                self._tell(crashed(error, None))
+
+    def _carry_out(self, command: str, reason: str) -> None:
+        match command:
+            case "reload":
+                self._reload_wanted.set()
+            case "refresh":
+                self._force_all()
+            case "resync":
+                self._tell(ClockStepped(float(reason)))
+                self._enter(self._agenda.take_all())
+                tick = functools.partial(self._scheduler.modify_job, TICK_ID)
+                self._within(self._tick_s, lambda: tick(next_run_time=datetime.now(UTC)))
+            case _:
+                raise ValueError(command)
 
     def _next_command(self) -> Command:
         """Wait for a command, and wake each tick: the kernel may hand a signal to another thread.
@@ -210,14 +236,24 @@ class Daemon:
     def _sweep(self) -> None:
         """Hand what is due to the pool, worst first. It never waits for anything."""
         self._guard.ticked()
-        for refresher in self._agenda.take_due():
-            self._submit(refresher)
+        due = [(self._urgency(refresher), refresher) for refresher in self._agenda.take_due()]
+        for urgency, refresher in sorted(due, key=itemgetter(0)):
+            self._guard.ticked()  # many tokens may take seconds: it is alive while it gets on
+            self._submit(refresher, urgency)
 
-    def _submit(self, refresher: Refresher) -> None:
-        """Hand a refresher to the pool; one that can't be goes back, for no one else has it."""
+    def _urgency(self, refresher: Refresher) -> float:
         try:
-            self._pool.submit(refresher.seconds_left(), lambda: self._step(refresher))
+            return refresher.seconds_left()
         except Exception as error:  # noqa: BLE001  # the rest of the sweep must not be lost
+            self._tell(crashed(error, refresher.name))
+            return float("-inf")
+
+    def _submit(self, refresher: Refresher, urgency: float) -> None:
+        """Hand a refresher to the pool; one that can't be goes back, for no one else has it."""
+        slow = refresher.name in self._slow
+        try:
+            self._pool.submit(urgency, functools.partial(self._step, refresher), slow=slow)
+        except Exception as error:  # noqa: BLE001  # the same
             self._tell(crashed(error, refresher.name))
             self._put_back(refresher, AFTER_CRASH_S)
 
@@ -225,13 +261,15 @@ class Daemon:
         """Step one refresher and put it back on the agenda, whatever happens."""
         if not self._in_force(refresher):
             return
-        wait_s = AFTER_CRASH_S
+        began, wait_s = self._clock().boot, AFTER_CRASH_S
         try:
             for event in refresher.step(force=self._take_force(refresher.name)):
                 self._tell(event)
             wait_s = refresher.wait_s()
         except BaseException as error:  # noqa: BLE001  # a bug with one token must not stop the others
             self._tell(crashed(error, refresher.name))
+        is_slow = self._clock().boot - began > SLOW_S
+        (self._slow.add if is_slow else self._slow.discard)(refresher.name)
         self._put_back(refresher, wait_s)
 
     def _put_back(self, refresher: Refresher, wait_s: float) -> None:
@@ -253,16 +291,21 @@ class Daemon:
             return forced
 
     def _force_all(self) -> None:
+        """Have the next sweep take every token: a storm of wishes is one for each tick."""
         with self._lock:
             self._forced.update(self._refreshers)
-            waiting = self._agenda.take_all()
-        for refresher in waiting:
-            self._submit(refresher)
+        self._enter(self._agenda.take_all())
 
     def _enter(self, refreshers: Iterable[Refresher]) -> None:
         """Decide afresh when each of these idle refreshers is to be stepped."""
         for refresher in refreshers:
             self._put_back(refresher, refresher.wait_s())
+
+    def _reload_when_wanted(self) -> None:
+        """Read the configuration as often as it is wanted; wishes that come together are one."""
+        while self._reload_wanted.wait() and not self._stopping:
+            self._reload_wanted.clear()
+            self._change_configuration()
 
     def _change_configuration(self) -> None:
         try:
@@ -279,6 +322,7 @@ class Daemon:
         with self._lock:
             before, self._refreshers = self._refreshers, changed
             self._forced &= changed.keys()
+            self._slow &= changed.keys()
             waiting = self._agenda.take_all()
         self._enter(waiting)
         self._enter(r for name, r in changed.items() if before.get(name) is not r)
@@ -295,7 +339,7 @@ class Daemon:
 class Guard:
     """The watchdog: a thread on the monotonic clock that sees clock steps and a dead sweep."""
 
-    def __init__(self, clock: Clock, command: Callable[[Command], None], tick_s: float) -> None:
+    def __init__(self, clock: Clock, command: Callable[[str, str], None], tick_s: float) -> None:
         """Watch `clock` and a sweep that runs every `tick_s`; say what is found by `command`."""
         self._clock = clock
         self._command = command
@@ -314,19 +358,25 @@ class Guard:
         self._stop.set()
         self._thread.join()
 
+    def is_content(self) -> bool:
+        """Tell whether the sweep has run lately."""
+        return self._looks_since_tick <= DEAD_AFTER_LOOKS / 2
+
     def ticked(self) -> None:
         """Note that the sweep is alive."""
         self._looks_since_tick = 0
 
     def look(self) -> None:
         """Compare the clocks with what they were, and see whether the sweep has run."""
-        drift = self._measure()
-        step, self._drift = drift - self._drift, drift
         self._looks_since_tick += 1
         if self._looks_since_tick > DEAD_AFTER_LOOKS:
-            self._command(("dead", f"the sweep has missed {DEAD_AFTER_LOOKS} ticks"))
+            self._command("dead", f"the sweep has missed {DEAD_AFTER_LOOKS} ticks")
+        drift = self._measure()
+        step = drift - self._drift
         if abs(step) > STEP_S:
-            self._command(("resync", f"{step:.1f}"))
+            # Kept until then, so that steps which are small each add up.
+            self._drift = drift
+            self._command("resync", f"{step:.1f}")
 
     def _measure(self) -> float:
         now = self._clock()
@@ -334,30 +384,5 @@ class Guard:
 
     def _watch(self) -> None:
         while not self._stop.wait(self._tick_s):
-            self.look()
-
-
-class _signals:  # noqa: N801  # used as a with-statement's word
-    """Turn signals into commands for as long as the with-block lasts."""
-
-    COMMANDS: Mapping[signal.Signals, Literal["stop", "reload", "refresh"]] = {
-        signal.SIGTERM: "stop",
-        signal.SIGINT: "stop",
-        signal.SIGHUP: "reload",
-        signal.SIGUSR1: "refresh",
-    }
-
-    def __init__(self, command: Callable[[Command], None]) -> None:
-        self._command = command
-
-    def __enter__(self) -> None:
-        self._before = {number: signal.signal(number, self._on) for number in self.COMMANDS}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on(self, number: int, _: FrameType | None) -> None:
-        # SimpleQueue.put is reentrant, so it may run in the middle of anything.
-        name = signal.Signals(number)
-        self._command((self.COMMANDS[name], name.name))
+            with suppress(Exception):  # nobody watches the watchdog
+                self.look()

@@ -87,10 +87,31 @@ class RequestRejected(ExchangeError):
 
 
 class SecretUnavailable(ExchangeError):
-    """Raised when the client secret cannot be read from its source."""
+    """Raised when a secret of the client cannot be read from its source.
 
-    retryable = False
-    exit_code = 78
+    A fault that is `passing` is tried again soon, any other waits for an operator. `exit_code` is
+    75 for the first, 77 when the source refuses us for lack of `permission`, else 78.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, passing: bool = False, permission: bool = False
+    ) -> None:
+        """Keep whether it may pass by itself, and whether a permission is missing."""
+        super().__init__(code, message)
+        self.passing = passing
+        self.permission = permission
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override]
+        """Tell what may pass by itself."""
+        return self.passing
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """Tell what passes (75), a lack of permission (77) and the rest (78) apart."""
+        if self.passing:
+            return 75
+        return 77 if self.permission else 78
 
 
 class SinkError(JobError):

@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-Level = Literal["info", "warning", "error", "critical"]
+Level = Literal["debug", "info", "warning", "error", "critical"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,10 @@ class TokenAdopted(TokenEvent):
 
 @dataclass(frozen=True, slots=True)
 class TokenRefreshed(TokenEvent):
-    """The exchange gave a new token."""
+    """The exchange gave a new token; `note` says what is remarkable about the answer, if any.
+
+    `secret_position` is set where the client has several secrets: the one that got the token.
+    """
 
     name: ClassVar[str] = "token.refreshed"
 
@@ -111,6 +114,8 @@ class TokenRefreshed(TokenEvent):
     refresh_at: int
     exchange_ms: int
     attempts: int
+    note: str = ""
+    secret_position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +218,51 @@ class TokenPromiseUnholdable(TokenEvent):
     life_s: int
     min_validity_s: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBudgetShort(TokenEvent):
+    """The budget of a token's client is nearly, or wholly, spent. Told once in its period."""
+
+    name: ClassVar[str] = "token.budget_short"
+
+    spent: int
+    left: int
+    budget: str
+    message: str
+    next_at: int
+
+    @property
+    def level(self) -> Level:  # type: ignore[override]
+        """Warn while exchanges are spread; call it an error when none is left."""
+        return "warning" if self.left else "error"
+
+
+@dataclass(frozen=True, slots=True)
+class HookRan(TokenEvent):
+    """A hook did its work; `output` is the beginning of what it printed."""
+
+    name: ClassVar[str] = "hook.ran"
+    level: ClassVar[Level] = "debug"
+
+    hook: str
+    occasion: str
+    took_ms: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookFailed(TokenEvent):
+    """A hook failed, and is tried again without a new token."""
+
+    name: ClassVar[str] = "hook.failed"
+    level: ClassVar[Level] = "warning"
+
+    hook: str
+    occasion: str
+    message: str
+    failures: int
+    retry_at: int
 
 
 def crashed(error: BaseException, token: str | None) -> JobCrashed:

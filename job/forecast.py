@@ -1,24 +1,28 @@
 """What will happen with a token, worked out from its settings before anything is asked."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from job.budget_file import BudgetFile
 from job.config import Config
 from job.config.presets import Preset, presets
-from job.config.settings import TokenSettings
+from job.config.request_checks import secret_in_url
+from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
-from job.config.values import seconds
-from job.errors import SecretUnavailable, SinkError
+from job.config.values import rate, seconds
+from job.errors import SinkError
+from job.gates import budget_files, client_of
 from job.schedule import Policy, broken_promise, due_at
 from job.secret import Secret
 from job.sinks import Sink
-from job.sources import token_url_of
 from job.text import DAY_S, duration, entry
 from job.tokens import Token
 from job.wire import Wiring
 
 ASSUMED_LIFE_S = 3600
+PLACES = {"form": "in a form", "json": "in a JSON object", "query": "in the URL"}
 VERSIONS_PER_DAY = 100
 """AWS keeps 100 versions of a secret and removes none that is younger than a day."""
 LEAST_INTERVAL_S = DAY_S / VERSIONS_PER_DAY
@@ -42,6 +46,7 @@ class Forecast:
     sinks: tuple[str, ...]
     secrets: int
     warnings: tuple[str, ...]
+    manners: tuple[tuple[str, str], ...] = ()
 
     @property
     def per_day(self) -> float:
@@ -54,6 +59,7 @@ class Forecast:
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         yield "token endpoint", f"{self.token_url.partition('?')[0]} ({self.auth_method})"
+        yield from self.manners
         yield "token life", f"{duration(self.life_s)} ({self.known_from})"
         yield "refresh", self._refresh()
         yield "promise", self._promise()
@@ -81,6 +87,17 @@ class Forecast:
 
 def forecasts(config: Config, wiring: Wiring, *, online: bool) -> Iterator[Forecast]:
     """Yield the plan of each token; `online` reads remote sinks too, to know the real life."""
+    plans = {plan.token: plan for plan in _plans(config, wiring, online=online)}
+    files = budget_files(config)
+    needed: Counter[str] = Counter()
+    for name, settings in config.tokens.items():
+        needed[client_of(settings)] += round(plans[name].per_day)
+    for name, settings in config.tokens.items():
+        client = client_of(settings)
+        yield _within_budget(plans[name], settings, needed[client], files.get(client))
+
+
+def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[Forecast]:
     known = presets()
     for name, settings in config.tokens.items():
         sinks = wiring.sinks(name, settings, config.folder)
@@ -91,8 +108,8 @@ def forecasts(config: Config, wiring: Wiring, *, online: bool) -> Iterator[Forec
         policy = wiring.policy(settings)
         yield Forecast(
             name,
-            token_url_of(settings),
-            settings.auth_method,
+            settings.token_url or f"as named by {settings.issuer}",
+            "the best that it takes" if settings.discover_auth_method else settings.auth_method,
             life,
             known_from,
             round(due_at(token, policy, 1.0)),
@@ -101,10 +118,31 @@ def forecasts(config: Config, wiring: Wiring, *, online: bool) -> Iterator[Forec
             tuple(sink.label for sink in sinks),
             sum(isinstance(kind, SecretsManagerSinkSettings) for kind in settings.sinks),
             (
-                *(() if online else _source(settings, config, wiring)),
+                *wiring.sources.rehearsal(settings, config.folder).warnings(run=not online),
                 *_warnings(settings, token, policy),
             ),
+            tuple(_manners(settings)),
         )
+
+
+def _within_budget(
+    plan: Forecast, settings: TokenSettings, needed: float, file: BudgetFile | None
+) -> Forecast:
+    """Add to a plan what its client may do a day, and whether all its tokens can do with that."""
+    if settings.max_exchanges is None:
+        return plan
+    budget = rate(settings.max_exchanges)
+    kept = f"kept in {file.path}" if file else "counted anew by each process: no file sink keeps it"
+    told = f"{budget}, which is {_count(budget.per_day)} a day for this client; {kept}"
+    warnings = plan.warnings
+    if needed > budget.per_day:
+        short = (
+            f"the tokens of this client need up to {_count(needed)} exchanges a day, and "
+            f"max_exchanges allows {_count(budget.per_day)}: some will be put off, and may expire. "
+            "Set a later refresh_at, ask for fewer tokens, or get a larger quota"
+        )
+        warnings += (short,)
+    return replace(plan, manners=(*plan.manners, ("budget", told)), warnings=warnings)
 
 
 def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None) -> tuple[int, str]:
@@ -122,16 +160,29 @@ def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None)
     return ASSUMED_LIFE_S, "an assumption: no token has been seen yet"
 
 
-def _source(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[str]:
-    """Tell of a client secret that is not in its file; no command is run just to look."""
-    if settings.client_secret.file is not None:
-        try:
-            wiring.sources.secret(settings.client_secret, config.folder).resolve()
-        except SecretUnavailable as error:
-            yield error.message
+def _manners(settings: TokenSettings) -> Iterator[tuple[str, str]]:
+    """Yield in which way this provider is asked and answers, where that is not the RFC's way."""
+    usual = CommonSettings()
+    asked = (settings.http_method, settings.request_format, settings.grant_type)
+    if asked != (usual.http_method, usual.request_format, usual.grant_type):
+        grant = settings.grant_type or "not sent"
+        yield "request", f"{asked[0]}, parameters {PLACES[asked[1]]}, grant_type {grant}"
+    read = {name: getattr(settings, name) for name in ("token_path", "expiry_path", "expiry_unit")}
+    read["token_type"] = settings.token_type
+    odd = [f"{name} {value}" for name, value in read.items() if value != getattr(usual, name)]
+    if odd:
+        yield "answer", ", ".join(odd)
+    if settings.introspection_url:
+        url = settings.introspection_url.partition("?")[0]
+        yield "introspection", f"{url}, when an answer doesn't say how long the token lives"
 
 
 def _warnings(settings: TokenSettings, token: Token, policy: Policy) -> Iterator[str]:
+    if exposed := secret_in_url(settings):
+        yield (
+            f"{exposed} stands in the URL of the request, which servers and proxies on the way may "
+            'log (freshtoken never does). If the provider takes a form, set request_format = "form"'
+        )
     if reason := broken_promise(token, policy):
         yield reason
     interval = due_at(token, policy, 1.0)
@@ -150,20 +201,26 @@ def _warnings(settings: TokenSettings, token: Token, policy: Policy) -> Iterator
 
 
 def _cure(policy: Policy) -> str:
-    if policy.max_age is not None and policy.max_age < LEAST_INTERVAL_S:
-        return f"set max_age to {duration(LEAST_INTERVAL_S)} or longer"
+    least_age = math.ceil(LEAST_INTERVAL_S / (1 - _pull(policy)))
+    if policy.max_age is not None and policy.max_age < least_age:
+        return f"set max_age to {duration(least_age)} or longer"
     return f"have the provider give tokens that live {duration(life_that_fits(policy))} or longer"
 
 
 def life_that_fits(policy: Policy) -> int:
     """Return the life in whole minutes from which on AWS can keep all versions of a day."""
-    shares = policy.refresh_at - policy.jitter
     margins = policy.min_validity + policy.retry_budget
-    by_margins = LEAST_INTERVAL_S + margins
-    by_share = LEAST_INTERVAL_S / shares if policy.reissue == "independent" else by_margins
+    by_margins = (LEAST_INTERVAL_S + margins) / (1 - _pull(policy))
+    share = policy.refresh_at - policy.jitter
+    by_share = LEAST_INTERVAL_S / share if policy.reissue == "independent" else by_margins
     # No refresh comes before half of the life.
     needed = min(2 * LEAST_INTERVAL_S, max(by_share, by_margins))
     return 60 * math.ceil(needed / 60)
+
+
+def _pull(policy: Policy) -> float:
+    """Return by which share of a life jitter can bring its refresh forward."""
+    return 0.0 if policy.reissue == "revokes_previous" else policy.jitter
 
 
 def _count(number: float) -> str:

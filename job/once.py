@@ -1,9 +1,12 @@
 """One pass over the tokens, for cron: the very refreshers of `run`, stepped once each."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+import heapq
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from job.events import (
@@ -26,16 +29,22 @@ SEVERITY = (0, 75, 74, 77, 78, OWN_BUG)
 QUIET = (TokenAdopted, TokenPromiseUnholdable)
 """What happens at every pass over a good token, and so is not news."""
 WORKERS = 8
-STOP_S = 1.0
+LOOK_S = 1.0
+STOP_S = 4.0
+"""How long work in hand is waited for after a stop: less than the 5 s that are promised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one pass did for one token, and whether that is now current in every sink."""
+    """What one pass did for one token, and whether that is now current in every sink.
+
+    `put_off_s` is set if a limit put its exchange off for so long.
+    """
 
     token: str
     events: tuple[Event, ...]
     current: bool
+    put_off_s: float | None = None
 
     @property
     def exit_status(self) -> int:
@@ -76,30 +85,93 @@ def worst(statuses: Iterable[int]) -> int:
     return max(statuses, key=SEVERITY.index, default=0)
 
 
-def run_once(
-    refreshers: Sequence[Refresher], report: Callable[[Event], None], *, force: bool
-) -> list[Outcome]:
-    """Step each refresher once, several at a time, and report what is news as it comes.
+class Pass:
+    """One step for each refresher, several at a time, each reported as it ends if it is news.
 
-    A bug in one of them is an outcome too: the others are refreshed all the same.
+    One whose exchange a limit puts off is stepped again when its turn comes.
+
+    A bug in one of them is an outcome too: the others are refreshed all the same. The pass ends by
+    itself: after `timeout_s` seconds, or when it is stopped, no step begins, and what is in hand
+    has `stop_s` seconds more. What is not done then is not current.
     """
-    done: SimpleQueue[Outcome] = SimpleQueue()
 
-    def step(refresher: Refresher) -> None:
+    def __init__(
+        self,
+        refreshers: Iterable[Refresher],
+        report: Callable[[Event], None],
+        *,
+        force: bool,
+        timeout_s: float,
+        stop_s: float = STOP_S,
+    ) -> None:
+        """Do nothing yet."""
+        self._waiting = {refresher.name: refresher for refresher in refreshers}
+        self._report = report
+        self._force = force
+        self._timeout_s = timeout_s
+        self._stop_s = stop_s
+        self._pool = Pool(WORKERS)
+        self._later: list[tuple[float, str]] = []
+        self._done: SimpleQueue[Outcome | None] = SimpleQueue()
+
+    def run(self) -> list[Outcome]:
+        """Make the pass and return the outcomes by name."""
+        for name in self._waiting:
+            self._submit(name)
+        outcomes = [*self._ended(time.monotonic() + self._timeout_s)]
+        self._pool.stop(self._stop_s)
+        outcomes += self._ended(0.0)
+        outcomes += (Outcome(name, (), current=False) for name in self._waiting)
+        return sorted(outcomes, key=lambda outcome: outcome.token)
+
+    def stop(self, *_: str) -> None:
+        """Have `run` come to an end; safe from any thread, and in a signal handler."""
+        self._done.put(None)
+
+    def _ended(self, until: float) -> Iterator[Outcome]:
+        """Yield what ends until a moment of the monotonic clock, or until it is stopped.
+
+        0.0 yields what has ended, whatever comes in between.
+        """
+        while self._waiting and (outcome := self._next_end(until)) is not None:
+            for event in outcome.news:
+                self._report(event)
+            again_at = time.monotonic() + (outcome.put_off_s or 0.0)
+            if outcome.put_off_s is not None and again_at < until:
+                heapq.heappush(self._later, (again_at, outcome.token))
+            else:
+                del self._waiting[outcome.token]
+                yield outcome
+
+    def _next_end(self, until: float) -> Outcome | None:
+        """Wait for a step to end, and wake each second: a signal may go to another thread."""
+        while True:
+            left = max(until - time.monotonic(), 0.0)
+            try:
+                outcome = self._done.get(timeout=min(left, LOOK_S, self._turns_come()))
+            except Empty:
+                if not left:
+                    return None
+            else:
+                if outcome is not None or until:
+                    return outcome
+
+    def _turns_come(self) -> float:
+        """Step those again whose turn has come, and return the seconds until the next one's."""
+        now = time.monotonic()
+        while self._later and self._later[0][0] <= now:
+            self._submit(heapq.heappop(self._later)[1])
+        return self._later[0][0] - now if self._later else math.inf
+
+    def _submit(self, name: str) -> None:
+        refresher = self._waiting[name]
+        self._pool.submit(refresher.seconds_left(), functools.partial(self._step, refresher))
+
+    def _step(self, refresher: Refresher) -> None:
         try:
-            events = refresher.step(force=force)
-            done.put(Outcome(refresher.name, events, refresher.is_current()))
+            events = refresher.step(force=self._force)
+            current, put_off_s = refresher.is_current(), refresher.put_off_s()
+            outcome = Outcome(refresher.name, events, current, put_off_s)
         except Exception as error:  # noqa: BLE001  # told as an event, without its values
-            events = (crashed(error, refresher.name),)
-            done.put(Outcome(refresher.name, events, current=False))
-
-    pool = Pool(WORKERS)
-    for refresher in refreshers:
-        pool.submit(refresher.seconds_left(), functools.partial(step, refresher))
-    outcomes = []
-    for _ in refreshers:
-        outcomes.append(done.get())
-        for event in outcomes[-1].news:
-            report(event)
-    pool.stop(STOP_S)
-    return sorted(outcomes, key=lambda outcome: outcome.token)
+            outcome = Outcome(refresher.name, (crashed(error, refresher.name),), current=False)
+        self._done.put(outcome)

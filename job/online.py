@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from job.client_proof import chosen, published
 from job.clock import Clock
 from job.config import Config
 from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings, SinkSettings
-from job.errors import ExchangeError, SecretUnavailable, SinkError
+from job.errors import ExchangeError, RequestRejected, SecretUnavailable, SinkError
 from job.oauth.answer import Answer, members_of
+from job.oauth.metadata import Metadata
 from job.oauth.refusal import refusal_of
-from job.oauth.request import post_request
+from job.oauth.request import TokenRequest, prepared
 from job.sinks import Sink
 from job.sources import token_url_of
 from job.wire import Wiring
@@ -37,35 +39,66 @@ class Finding:
 def probe(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
     """Try what a token needs, short of asking for one."""
     settings = config.tokens[name]
-    yield _secret(settings, config, wiring)
-    yield from _endpoint(settings, config, wiring, clock)
+    yield from _proof(settings, config, wiring)
+    yield from _server(settings, config, wiring, clock)
     sinks = wiring.sinks(name, settings, config.folder)
     for sink, kind in zip(sinks, settings.sinks, strict=True):
         yield _sink(sink, kind, config.folder)
 
 
-def _secret(settings: TokenSettings, config: Config, wiring: Wiring) -> Finding:
+def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[Finding]:
+    """Have a request signed that is not sent."""
+    rehearsal = wiring.sources.rehearsal(settings, config.folder)
     try:
-        wiring.sources.secret(settings.client_secret, config.folder).resolve()
+        rehearsal.run()
     except SecretUnavailable as error:
-        return Finding("client secret", good=False, text=error.message)
-    return Finding("client secret", good=True, text="its source gives one")
+        yield Finding(rehearsal.subject, good=False, text=error.message)
+    else:
+        if rehearsal.subject:
+            yield Finding(rehearsal.subject, good=True, text="its source gives one")
+
+
+def _server(
+    settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
+) -> Iterator[Finding]:
+    """Find the token endpoint where its issuer names it, and speak to it."""
+    url, discovery = token_url_of(settings), wiring.sources.discovery(settings, config.folder)
+    if discovery is not None:
+        try:
+            metadata = discovery.metadata()
+        except ExchangeError as error:
+            yield Finding("discovery", good=False, text=error.message)
+            return
+        settled = chosen(settings, metadata)
+        url = published(settled, metadata).token_url
+        yield Finding("discovery", good=True, text=_discovered(settled, metadata, url))
+    yield from _endpoint(url, settings, config, wiring, clock)
+
+
+def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
+    """Tell what the metadata say; what they leave out may work all the same."""
+    methods = ", ".join(metadata.auth_methods)
+    text = f"{metadata.place} names {url}, which takes {methods}; {settled.auth_method} is used"
+    if metadata.grant_types and settled.grant_type not in metadata.grant_types:
+        text += f"; {settled.grant_type} is not among the grants that it lists"
+    return text
 
 
 def _endpoint(
-    settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
+    url: str, settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
 ) -> Iterator[Finding]:
     """Send a request without parameters or credentials, to which a token endpoint says no."""
-    url = token_url_of(settings)
     before = clock().wall
     try:
-        sending = post_request(url, (), settings.headers, lambda request: request)
+        method, layout = settings.http_method, settings.request_format
+        asked = TokenRequest(url, (), settings.headers, method, layout)
+        sending = prepared(asked, lambda request: request)
         reply = wiring.sources.transport(settings, config.folder).send(sending)
     except ExchangeError as error:
         yield Finding("endpoint", good=False, text=error.message)
         return
     answer = Answer(*reply, sent_at=(before + clock().wall) / 2)
-    good = 400 <= answer.status < 500 and answer.status not in NO_ENDPOINT  # noqa: PLR2004  # HTTP's range
+    good = _says_no(answer)
     text = (
         f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"
     )
@@ -73,6 +106,17 @@ def _endpoint(
         text = refusal_of(answer, members_of(answer.body)).message
     yield Finding("endpoint", good, text)
     yield from _clock(answer)
+
+
+def _says_no(answer: Answer) -> bool:
+    """Tell whether an answer is a refusal: by its status, or with success, by what the body says.
+
+    Some endpoints answer everything with HTTP 200.
+    """
+    members = members_of(answer.body)
+    if answer.succeeded and members is not None:
+        return isinstance(refusal_of(answer, members), RequestRejected)
+    return 400 <= answer.status < 500 and answer.status not in NO_ENDPOINT  # noqa: PLR2004  # HTTP's range
 
 
 def _clock(answer: Answer) -> Iterator[Finding]:

@@ -5,24 +5,38 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 Task = Callable[[], None]
 
 
+class _Entry(NamedTuple):
+    urgency: float
+    order: int
+    task: Task
+    slow: bool
+
+
 class Pool:
-    """At most `size` daemon threads, started as they are needed; tasks must not raise."""
+    """At most `size` daemon threads, started as they are needed; tasks must not raise.
+
+    Tasks that are known to be slow run in half of the threads at most: however many of them hang,
+    and however urgent they are, the others find a thread.
+    """
 
     def __init__(self, size: int) -> None:
         """Start no thread yet."""
         self._size = size
-        self._waiting: list[tuple[float, int, Task]] = []
+        self._swift: list[_Entry] = []
+        self._slow: list[_Entry] = []
+        self._slow_running = 0
         self._order = itertools.count()
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._stopping = False
         self._changed = threading.Condition()
 
-    def submit(self, urgency: float, task: Task) -> None:
+    def submit(self, urgency: float, task: Task, *, slow: bool = False) -> None:
         """Run `task` as soon as a thread is free; those of lesser `urgency` number go first.
 
         After `stop` it is dropped. Raises RuntimeError, and keeps nothing, when there is no thread
@@ -32,16 +46,19 @@ class Pool:
             if self._stopping:
                 return
             # An idle thread that has been woken still counts as idle until it has taken its task.
-            if len(self._waiting) >= self._idle and len(self._threads) < self._size:
+            waiting = len(self._swift) + min(len(self._slow), self._slow_free())
+            if waiting >= self._idle and len(self._threads) < self._size:
                 self._start_thread()
-            heapq.heappush(self._waiting, (urgency, next(self._order), task))
+            entry = _Entry(urgency, next(self._order), task, slow)
+            heapq.heappush(self._slow if slow else self._swift, entry)
             self._changed.notify()
 
     def stop(self, deadline_s: float) -> bool:
         """Drop what waits and let what runs finish; tell whether it did within the deadline."""
         with self._changed:
             self._stopping = True
-            self._waiting.clear()
+            self._swift.clear()
+            self._slow.clear()
             self._changed.notify_all()
         until = time.monotonic() + deadline_s
         for thread in self._threads:
@@ -60,12 +77,28 @@ class Pool:
             self._threads.append(thread)
 
     def _work(self) -> None:
-        while (task := self._next()) is not None:
-            task()
+        while (entry := self._next()) is not None:
+            entry.task()
+            with self._changed:
+                self._slow_running -= entry.slow
 
-    def _next(self) -> Task | None:
+    def _next(self) -> _Entry | None:
         with self._changed:
             self._idle += 1
-            self._changed.wait_for(lambda: self._stopping or bool(self._waiting))
+            self._changed.wait_for(lambda: self._stopping or self._runnable() is not None)
             self._idle -= 1
-            return None if self._stopping else heapq.heappop(self._waiting)[2]
+            heap = None if self._stopping else self._runnable()
+            if heap is None:
+                return None
+            entry = heapq.heappop(heap)
+            self._slow_running += entry.slow
+            return entry
+
+    def _runnable(self) -> list[_Entry] | None:
+        """Return the heap whose first task is the worst that may run now."""
+        heaps = [self._swift, self._slow if self._slow_free() else []]
+        return min((heap for heap in heaps if heap), key=lambda heap: heap[0], default=None)
+
+    def _slow_free(self) -> int:
+        """Return how many more slow tasks may run."""
+        return max(self._size // 2, 1) - self._slow_running

@@ -6,16 +6,16 @@
     requests.get("https://api.tiki.vn/...", auth=auth, timeout=10)
     httpx.Client(auth=auth.httpx())
 
-freshtoken promises that a token which is read is valid for `min_validity` more. So a token is kept
-for that long at most, and read again before, beside the work: a slow store delays no request while
-the kept token is good. After a 401 the store is read once more, and the request is sent once more
-if it holds another token.
+freshtoken promises that a token which is read is valid for `min_validity` more. So a token is
+waited for only when none is kept, or when the kept one was read that long ago. Before that it is
+read again beside the work, and after that it is used as long as its own expiry allows if the store
+fails. After a 401 the store is read once more, and the request is sent once more if it holds
+another token.
 """
 
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from requests import PreparedRequest, Response
 from requests.auth import AuthBase
 
 from job.aws import Account, AwsClients
+from job.clock import Clock, system_clock
 from job.errors import JobError
 from job.secret import Secret
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 MIN_VALIDITY_S = 300.0
 """The promise of a configuration that says nothing else."""
 AGAIN_S = 5.0
-"""How long a store that failed is left alone while the kept token is good."""
+"""How long a store that failed, or is being read, is left alone while a kept token can be used."""
 UNAUTHORIZED = 401
 
 
@@ -47,7 +48,8 @@ class TokenUnavailable(JobError):
 class Store(NamedTuple):
     """Where a token is: `read` returns the stored text; `look` a value that changes with it.
 
-    `look` is a glance that costs nothing, such as a file's status; None if there is none.
+    `look` is a glance that costs nothing, such as a file's status; None if there is none. A store
+    that can be looked at is read as cheaply, by whoever sees the change.
     """
 
     place: str
@@ -57,89 +59,129 @@ class Store(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A token that was read: the Authorization header, how long to keep it, what `look` said.
+    """A token that was read: the Authorization header, and what `look` said.
 
-    Times are readings of the monotonic clock: it is good until `until`; `stale_at` is when to read
-    again.
+    Times are seconds since boot: from `stale_at` it is read again beside the work, from `old_at`
+    it is waited for, at `dead_at` it has expired for all that is known.
     """
 
     header: Secret
-    until: float
     stale_at: float
+    old_at: float
+    dead_at: float
     seen: object
 
 
 class Keeper:
-    """Holds the token of a store, read again in time. Thread-safe."""
+    """Holds the token of a store, read again in time. Thread-safe; does not survive a fork."""
 
-    def __init__(
-        self,
-        store: Store,
-        min_validity: float,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, store: Store, min_validity: float, clock: Clock = system_clock) -> None:
         """Read nothing yet; `min_validity` is in seconds."""
         self._store = store
         self._min_validity = min_validity
-        self._monotonic = monotonic
-        self._wall = wall
+        self._clock = clock
         self._kept: Kept | None = None
-        self._again_at = 0.0
         self._reading = threading.Lock()
+        self._begun = 0
+        self._failure: TokenUnavailable | None = None
+        self._again_at = 0.0
 
     def header(self) -> str:
-        """Return the value of the Authorization header now; raises TokenUnavailable."""
-        kept, now = self._kept, self._monotonic()
-        if kept is None or now >= kept.until:
-            return self._read_after(kept).header.reveal()
+        """Return the value of the Authorization header now; raises TokenUnavailable.
+
+        Waits for the store only if `at_hand` has nothing, and once only if it fails.
+        """
+        header = self.at_hand()
+        return self._waited_for() if header is None else header
+
+    def at_hand(self) -> str | None:
+        """Return the same without waiting for a slow store; None if that has to be."""
+        kept, now = self._kept, self._clock().boot
+        if kept is None or now >= kept.dead_at:
+            return None
+        if now >= kept.old_at and self._failure is None:
+            return None
         if now >= self._again_at and self._is_stale(kept, now):
-            self._again_at = now + AGAIN_S
-            threading.Thread(target=self._read_beside, args=(kept,), daemon=True).start()
+            kept = self._read_again(kept, now)
         return kept.header.reveal()
 
     def other_than(self, refused: str) -> str | None:
-        """Return another header than one that was refused, read now; None if there is no other."""
-        kept = self._kept
-        if kept is not None and kept.header.reveal() == refused:
-            with suppress(TokenUnavailable):
-                kept = self._read_after(kept)
-        header = kept.header.reveal() if kept is not None else refused
+        """Return another header than one that was refused, if need be read now; None if none is."""
+        try:
+            header = self._read_unless(lambda kept: kept.header.reveal() != refused).header.reveal()
+        except TokenUnavailable:
+            return None
         return None if header == refused else header
+
+    def _waited_for(self) -> str:
+        kept = self._kept
+        try:
+            return self._read_unless(lambda found: found is not kept).header.reveal()
+        except TokenUnavailable:
+            if kept is None or self._clock().boot >= kept.dead_at:
+                raise
+            return kept.header.reveal()
 
     def _is_stale(self, kept: Kept, now: float) -> bool:
         """Tell whether the store is to be read again."""
-        if self._store.look is None:
+        if self._store.look is None or now >= kept.old_at:
             return now >= kept.stale_at
         with suppress(OSError):
             return self._store.look() != kept.seen
         return False
 
-    def _read_beside(self, kept: Kept) -> None:
-        with suppress(TokenUnavailable):
-            self._read_after(kept)
+    def _read_again(self, kept: Kept, now: float) -> Kept:
+        """Read a store that is fast, or have one that may be slow read beside the work."""
+        if self._store.look is not None:
+            return self._read_quietly(kept)
+        self._again_at = now + AGAIN_S
+        with suppress(RuntimeError):  # no more threads: the next one tries again
+            threading.Thread(target=self._read_quietly, args=(kept,), daemon=True).start()
+        return kept
 
-    def _read_after(self, before: Kept | None) -> Kept:
-        """Read the store, unless another thread has done so since `before` was looked at."""
+    def _read_quietly(self, kept: Kept) -> Kept:
+        with suppress(TokenUnavailable):
+            return self._read_unless(lambda found: found is not kept)
+        return kept
+
+    def _read_unless(self, will_do: Callable[[Kept], bool]) -> Kept:
+        """Read the store, unless what another thread has read meanwhile will do.
+
+        Threads that come together share one read, whether it fails or not.
+        """
+        begun = self._begun
         with self._reading:
-            if self._kept is None or self._kept is before:
-                self._kept = self._read()
+            if self._kept is not None and will_do(self._kept):
+                return self._kept
+            if self._begun == begun:
+                self._attempt()
+            if self._failure is not None or self._kept is None:
+                raise self._failure or self._unavailable("nothing was read")
             return self._kept
 
+    def _attempt(self) -> None:
+        self._begun += 1
+        try:
+            self._kept, self._failure = self._read(), None
+        except TokenUnavailable as error:
+            self._failure, self._again_at = error, self._clock().boot + AGAIN_S
+
     def _read(self) -> Kept:
-        now = self._monotonic()
+        before = self._clock()
         try:
             seen = self._store.look() if self._store.look else None
             text = self._store.read()
         except Exception as error:  # noqa: BLE001  # what a file, boto3 or a caller's function raises
-            raise self._unavailable(type(error).__name__) from None
+            raise self._unavailable(_name(error)) from None
         header, expires_at = parsed(text)
-        left = self._min_validity if expires_at is None else expires_at - self._wall()
-        if header is None or left <= 0:
-            raise self._unavailable("it holds no token that is still valid")
-        until = now + min(left, self._min_validity)
-        return Kept(Secret(header), until, now + (until - now) / 2, seen)
+        if header is None:
+            raise self._unavailable("it holds no token")
+        left = self._min_validity if expires_at is None else expires_at - before.wall
+        if left <= 0:
+            raise self._unavailable(f"its token expired {-left:.0f} s ago by the clock of this machine")
+        fresh = min(left, self._min_validity)
+        now = before.boot
+        return Kept(Secret(header), now + fresh / 2, now + fresh, now + left, seen)
 
     def _unavailable(self, reason: str) -> TokenUnavailable:
         cure = "see `freshtoken status` where it is written, and the permission to read it here"

@@ -1,5 +1,6 @@
 """One token kept current: ask the schedule, fetch, write, report. The only mutable state."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Protocol
@@ -11,6 +12,7 @@ from job.events import (
     Event,
     TokenAdopted,
     TokenAtRisk,
+    TokenBudgetShort,
     TokenDelivered,
     TokenDeliveryFailed,
     TokenExpired,
@@ -19,6 +21,7 @@ from job.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
+from job.limits import PutOff, Turn, at_once
 from job.schedule import Plan, Policy, broken_promise
 from job.secret import Secret
 from job.sinks import Sink, Superseded
@@ -43,9 +46,20 @@ class Refresher:
     time may call it; refreshers share nothing with each other.
     """
 
-    __slots__ = ("_now", "_outcome", "_plan", "_request_key", "_sinks", "_source", "_state", "name")
+    __slots__ = (
+        "_is_put_off",
+        "_now",
+        "_outcome",
+        "_plan",
+        "_request_key",
+        "_sinks",
+        "_source",
+        "_state",
+        "_turn",
+        "name",
+    )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a token is, where it comes from and goes to, and when
         self,
         name: str,
         source: TokenSource,
@@ -53,6 +67,8 @@ class Refresher:
         plan: Plan,
         request_key: str,
         now: Clock,
+        *,
+        turn: Turn = at_once,
     ) -> None:
         """Know nothing yet: the first step reads the sinks."""
         self.name = name
@@ -61,12 +77,15 @@ class Refresher:
         self._plan = plan
         self._request_key = request_key
         self._now = now
+        self._turn = turn
+        self._is_put_off = False
         self._state = state.start(now(), len(sinks))
         self._outcome: list[Event] = []
 
     def step(self, *, force: bool = False) -> tuple[Event, ...]:
         """Do what is due now and return the events; `force` makes an exchange due."""
         self._outcome = []
+        self._is_put_off = False
         if force:
             self._state = transitions.forced(self._state, self._now())
         elif self._is_mended():
@@ -83,6 +102,10 @@ class Refresher:
         """Return the seconds until the next step is worth making; zero or less means now."""
         now = self._now()
         return state.wake_at(self._state, now) - now.seen_from(self._state.anchor)
+
+    def put_off_s(self) -> float | None:
+        """Return how long a limit puts the exchange off that was due in the last step, if so."""
+        return self.wait_s() if self._is_put_off else None
 
     def seconds_left(self) -> float:
         """Return how long readers still have a valid token; minus infinity if they have none."""
@@ -179,7 +202,11 @@ class Refresher:
         """Ask for a new token once."""
         before = self._now()
         try:
-            token = self._source.fetch()
+            with self._turn(self._spare_s()):
+                token = self._source.fetch()
+        except PutOff as off:
+            self._put_off(off)
+            return
         except ExchangeError as error:
             self._state = transitions.failed(self._state, error, self._now(), self._plan)
             self._refresh_failed(error)
@@ -192,6 +219,26 @@ class Refresher:
         attempts = self._state.failures + 1
         self._state = transitions.exchanged(self._state, record, now, self._plan)
         self._refreshed(record, now.boot - before.boot, attempts)
+
+    def _spare_s(self) -> float:
+        """Return for how long an exchange can be put off before readers are at risk.
+
+        A retry can be for ever: it would soon use up what is kept for those who can't wait.
+        """
+        if self._state.failures:
+            return math.inf
+        risks = [delivery.risk_at for delivery in self._state.deliveries]
+        t = self._now().seen_from(self._state.anchor) + self._plan.policy.retry_budget
+        return min(-math.inf if risk is None else risk - t for risk in risks)
+
+    def _put_off(self, off: PutOff) -> None:
+        """Leave the exchange for when its turn comes, and tell people if a budget runs out."""
+        now = self._now()
+        self._is_put_off = True
+        self._state = transitions.deferred(self._state, off.wait_s, now)
+        if off.shortage:
+            next_at = int(state.exchange_at(self._state, now))
+            self._outcome.append(TokenBudgetShort(self.name, *off.shortage.told(), next_at))
 
     def _deliver(self) -> None:
         """Write the token in hand to every sink that lacks it and may be tried.
@@ -220,10 +267,12 @@ class Refresher:
     def _yield_to(self, position: int, lost: Superseded) -> None:
         """Take over the newer token that another writer stored, if it is one for us.
 
-        One from the future, by a clock that is ahead, is none: our own is written again later.
+        One from the future, by a clock that is ahead, is none, nor does it prove a rival: our own
+        is written again later.
         """
         winner, now = lost.winner, self._now()
-        if winner.receipt.request_key != self._request_key:
+        is_other = winner.receipt.request_key != self._request_key
+        if is_other and not state.from_the_future(winner, now):
             self._not_delivered(position, _rival(self._sinks[position].label))
             return
         readings = {position: winner}
@@ -251,6 +300,8 @@ class Refresher:
                 refresh_at,
                 round(1000 * took_s),
                 attempts,
+                record.token.note,
+                record.token.secret_position,
             )
         )
         self._promise(record.token)

@@ -69,29 +69,30 @@ class Plan:
 def due_at(token: Token, policy: Policy, jitter: float) -> float:
     """Return when to exchange again.
 
-    1. `refresh_at` of the life, up to `jitter` of the life earlier (`revokes_previous`: as late
-       as rule 2 and the last chance allow, for the new token kills the old one).
-    2. Not later than `min_validity` and `retry_budget` before expiry.
+    1. `refresh_at` of the life, but not later than `min_validity` and `retry_budget` before expiry
+       (`revokes_previous`: as late as that and the last chance allow, for the new token kills the
+       old one, and one writer has no rival to avoid).
+    2. Up to `jitter` of the life earlier, so that one replica is first, whatever sets the moment.
     3. Never before half of the life, so that margins longer than the life can't become a storm.
     4. Not before the `fresh_window`, in which alone the server gives a new token.
-    5. The server's `refresh_in` and the operator's `max_age` move it earlier,
+    5. The server's `refresh_in` and the operator's `max_age`, up to `jitter` of them earlier too,
     6. but never within `min_interval` of the request, nor within half of a short life.
     `same_until_expiry`: just after expiry, for the server gives nothing new before.
     """
     life = token.life
     if policy.reissue == "same_until_expiry":
         return token.expires_at + AFTER_EXPIRY_S
-    due = token.expires_at - policy.min_validity - policy.retry_budget
-    target = token.requested_at + (policy.refresh_at - policy.jitter * jitter) * life
+    pull = policy.jitter * jitter
+    target = token.requested_at + policy.refresh_at * life
     if policy.reissue == "revokes_previous":
-        target = token.expires_at - LAST_CHANCE_S
-    due = min(due, target)
+        pull, target = 0.0, token.expires_at - LAST_CHANCE_S
+    due = min(target, token.expires_at - policy.min_validity - policy.retry_budget) - pull * life
     due = max(due, token.requested_at + life / 2)
     if policy.fresh_window is not None:
         due = max(due, token.expires_at - policy.fresh_window + AFTER_EXPIRY_S)
     for hint in (token.refresh_in, policy.max_age):
         if hint is not None:
-            due = min(due, token.requested_at + hint)
+            due = min(due, token.requested_at + hint - pull * hint)
     return max(due, token.requested_at + min(policy.min_interval, life / 2))
 
 

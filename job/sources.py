@@ -3,18 +3,35 @@
 import os.path
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, assert_type
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from job.aws import AwsClients
+from job.client_proof import (
+    Place,
+    auth_of,
+    certificate_of,
+    chosen,
+    configured,
+    proof_of,
+    published,
+)
 from job.clock import Clock
-from job.config.settings import CommonSettings, SecretSettings, TokenSettings
+from job.config.client_checks import ASSERTING
+from job.config.secret_settings import SecretSettings
+from job.config.settings import CommonSettings, TokenSettings
 from job.config.values import seconds
+from job.credentials import Credentials
 from job.refresh import TokenSource
-from job.secret import CommandSecret, EnvironmentSecret, FileSecret, WatchedSecret
+from job.rehearsal import Rehearsal
+from job.secret import WatchedSecret
 from job.tokens import Token, request_key
 
 if TYPE_CHECKING:
+    from job.oauth.answer import AnswerRules
+    from job.oauth.discovery import Discovery
     from job.oauth.exchange import ClientCredentials
+    from job.oauth.metadata import Metadata
     from job.oauth.transport import Transport
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -45,36 +62,70 @@ class LazySource:
 class Sources:
     """Builds token sources, and shares between them what can be shared."""
 
-    def __init__(self, environ: Mapping[str, str], clock: Clock) -> None:
+    def __init__(self, environ: Mapping[str, str], clock: Clock, aws: AwsClients) -> None:
         """Build nothing yet."""
+        self._credentials = Credentials(environ, aws, clock)
         self._environ = environ
         self._clock = clock
-        self._transports: dict[tuple[float, str, str], Transport] = {}
+        self._discoveries: dict[tuple[str, int], Discovery] = {}
+        self._transports: dict[tuple[object, ...], Transport] = {}
         self._lock = threading.Lock()
 
     def source(self, settings: TokenSettings, folder: str) -> LazySource:
         """Return where tokens of these settings come from; relative paths start at `folder`."""
-        secret = self.secret(settings.client_secret, folder)
-        return LazySource(secret, lambda: self._exchange(settings, folder, secret))
+        proof = self.proof(settings, folder)
+        return LazySource(proof, lambda: self._source(settings, folder, proof))
+
+    def exchange(
+        self, settings: TokenSettings, folder: str
+    ) -> "tuple[TokenSettings, ClientCredentials]":
+        """Return the exchange itself, for who wants to see the answer too, and what settled it.
+
+        Raises ExchangeError where the issuer's metadata are needed and can't be had.
+        """
+        proof = self.proof(settings, folder)
+        discovery = self.discovery(settings, folder)
+        if discovery is None:
+            return settings, self._exchange(settings, folder, proof, configured(settings))
+        metadata = discovery.metadata()
+        found = self._discovered(settings, folder, proof, metadata)
+        return chosen(settings, metadata), found
+
+    def proof(self, settings: TokenSettings, folder: str) -> WatchedSecret:
+        """Return what the client proves itself by."""
+        return proof_of(settings, folder, self._credentials, self._clock)
 
     def secret(self, settings: SecretSettings, folder: str) -> WatchedSecret:
-        """Return where a client secret comes from."""
-        if settings.env is not None:
-            return WatchedSecret(EnvironmentSecret(settings.env, self._environ))
-        if settings.file is not None:
-            return WatchedSecret(FileSecret(os.path.join(folder, settings.file)))
-        return WatchedSecret(CommandSecret(settings.command or ()))
+        """Return where a secret comes from that is no client's."""
+        return self._credentials.watched(settings, folder)
+
+    def rehearsal(self, settings: TokenSettings, folder: str) -> Rehearsal:
+        """Return what `check` tries of a client."""
+        proof = self.proof(settings, folder)
+        return Rehearsal(settings, folder, proof, configured(settings), self._clock)
+
+    def discovery(self, settings: CommonSettings, folder: str) -> "Discovery | None":
+        """Return who asks for an issuer's metadata, shared by its tokens; None if nobody has to."""
+        if settings.issuer is None or settings.token_url is not None:
+            return None
+        from job.oauth.discovery import Discovery  # noqa: PLC0415  # 0.1 s of CPU
+
+        transport = self.transport(settings, folder)
+        with self._lock:
+            fresh = Discovery(settings.issuer, transport, self._clock)
+            return self._discoveries.setdefault((settings.issuer, id(transport)), fresh)
 
     def transport(self, settings: CommonSettings, folder: str) -> "Transport":
         """Return how to reach a token endpoint; all tokens with the same way share it."""
         from job.oauth.transport import Transport  # noqa: PLC0415  # 0.1 s of CPU
 
         proxy = proxy_for(token_url_of(settings), settings.proxy, self._environ)
-        key = (seconds(settings.timeout), self._ca_file(settings, folder), proxy)
+        certificate = certificate_of(settings, folder)
+        key = (seconds(settings.timeout), self._ca_file(settings, folder), proxy, certificate)
         with self._lock:
             if key not in self._transports:
                 proxies = {"http": proxy, "https": proxy} if proxy else {}
-                self._transports[key] = Transport(*key[:2], proxies)
+                self._transports[key] = Transport(*key[:2], proxies, certificate)
             return self._transports[key]
 
     def _ca_file(self, settings: CommonSettings, folder: str) -> str:
@@ -83,39 +134,48 @@ class Sources:
             return os.path.join(folder, settings.ca_file)
         return next((self._environ[v] for v in CA_VARIABLES if self._environ.get(v)), "")
 
-    def _exchange(
-        self, settings: TokenSettings, folder: str, secret: WatchedSecret
-    ) -> "ClientCredentials":
-        from job.oauth import answer, client_auth, exchange, request  # noqa: PLC0415  # 0.1 s of CPU
+    def _source(self, settings: TokenSettings, folder: str, proof: WatchedSecret) -> TokenSource:
+        from job.oauth.discovery import DiscoveredSource  # noqa: PLC0415  # as above
 
-        auth: client_auth.ClientSecretBasic | client_auth.ClientSecretPost
-        match settings.auth_method:
-            case "client_secret_basic":
-                auth = client_auth.ClientSecretBasic(
-                    settings.client_id, secret.resolve, settings.basic_encoding
-                )
-            case post:
-                assert_type(post, Literal["client_secret_post"])  # a third one fails here
-                auth = client_auth.ClientSecretPost(settings.client_id, secret.resolve)
+        discovery = self.discovery(settings, folder)
+        if discovery is None:
+            return self._exchange(settings, folder, proof, configured(settings))
+        return DiscoveredSource(
+            discovery, lambda metadata: self._discovered(settings, folder, proof, metadata)
+        )
+
+    def _discovered(
+        self, settings: TokenSettings, folder: str, proof: WatchedSecret, metadata: "Metadata"
+    ) -> "ClientCredentials":
+        """Return the exchange with the endpoint that the metadata name."""
+        settled = chosen(settings, metadata)
+        return self._exchange(settled, folder, proof, published(settled, metadata))
+
+    def _exchange(
+        self, settings: TokenSettings, folder: str, proof: WatchedSecret, place: Place
+    ) -> "ClientCredentials":
+        from job.oauth import exchange, request  # noqa: PLC0415  # 0.1 s of CPU
+
         return exchange.ClientCredentials(
-            request.TokenRequest(token_url_of(settings), params_of(settings), settings.headers),
-            auth,
-            secret,
-            self.transport(settings, folder),
-            answer.AnswerRules(
-                scope=" ".join(settings.scope),
-                lifetime=_maybe_int(settings.lifetime),
-                default_lifetime=int(seconds(settings.default_lifetime)),
-                jwt_expiry=settings.jwt_expiry,
-                keep_extra=settings.keep_extra,
+            request.TokenRequest(
+                place.token_url,
+                params_of(settings),
+                settings.headers,
+                settings.http_method,
+                settings.request_format,
             ),
+            auth_of(settings, folder, proof, place, self._clock),
+            proof,
+            self.transport(settings, folder),
+            rules_of(settings),
             self._clock,
+            settings.introspection_url or "",
         )
 
 
 def token_url_of(settings: CommonSettings) -> str:
-    """Return the token endpoint; settings that were loaded always have one."""
-    return settings.token_url or ""
+    """Return the token endpoint, or else the issuer that names it."""
+    return settings.token_url or settings.issuer or ""
 
 
 def key_of(settings: TokenSettings) -> str:
@@ -126,14 +186,43 @@ def key_of(settings: TokenSettings) -> str:
         settings.scope,
         settings.audience,
         settings.resource,
-        settings.extra_params,
+        {**settings.extra_params, **_not_usual(settings)},
+    )
+
+
+def _not_usual(settings: CommonSettings) -> dict[str, object]:
+    """Return what else decides which token is stored, where it is not what most providers have.
+
+    So the keys of tokens that were stored before these settings existed stay what they were.
+    """
+    usual = CommonSettings()
+    names = ("grant_type", "token_path", "token_type", "assertion_claims")
+    pairs = ((name, getattr(settings, name)) for name in names)
+    return {f"freshtoken.{name}": value for name, value in pairs if value != getattr(usual, name)}
+
+
+def rules_of(settings: CommonSettings) -> "AnswerRules":
+    """Return how the answers of this provider are to be read."""
+    from job.oauth.answer import AnswerRules  # noqa: PLC0415  # only an exchange needs it
+
+    return AnswerRules(
+        scope=" ".join(settings.scope),
+        lifetime=_maybe_int(settings.lifetime),
+        default_lifetime=int(seconds(settings.default_lifetime)),
+        jwt_expiry=settings.jwt_expiry,
+        keep_extra=settings.keep_extra,
+        token_path=settings.token_path,
+        expiry_path=settings.expiry_path or "",
+        unit_s=0.001 if settings.expiry_unit == "ms" else 1.0,
+        token_type=settings.token_type or "",
+        signed=settings.auth_method in ASSERTING,
     )
 
 
 def params_of(settings: CommonSettings) -> tuple[tuple[str, str], ...]:
     """Return the parameters of the token request (RFC 6749 section 4.4.2, RFC 8707)."""
     params = [
-        ("grant_type", "client_credentials"),
+        ("grant_type", settings.grant_type),
         ("scope", settings.scope_separator.join(settings.scope)),
         ("audience", settings.audience or ""),
     ]

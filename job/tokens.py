@@ -7,7 +7,7 @@ import shlex
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from job.secret import Secret
 
@@ -25,7 +25,9 @@ class Token:
 
     `requested_at` and `expires_at` are epoch seconds; the first was taken before the request was
     sent, so that the second is never too late. `expiry_source` names where the life came from.
-    `refresh_in` is the server's hint in seconds from `requested_at`, where it gave one.
+    `refresh_in` is the server's hint in seconds from `requested_at`, where it gave one. `note` says
+    what is remarkable about the answer, for people; `secret_position` which of several client
+    secrets got it, counted from 1. No store keeps these two.
     """
 
     access_token: Secret
@@ -36,6 +38,8 @@ class Token:
     expiry_source: str
     refresh_in: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    note: str = field(default="", compare=False)
+    secret_position: int | None = field(default=None, compare=False)
 
     @property
     def life(self) -> int:
@@ -73,11 +77,12 @@ def request_key(
     scope: Sequence[str] = (),
     audience: str | None = None,
     resource: Sequence[str] = (),
-    extra_params: Mapping[str, str] | None = None,
+    extra_params: Mapping[str, object] | None = None,
 ) -> str:
     """Return a hash of all that decides which token the server gives; no secret goes into it.
 
     A stored token whose key differs was got for another request and is never adopted.
+    `extra_params` are all further parameters, and what else few requests have.
     """
     parts = [token_url, client_id, sorted(scope), audience, list(resource), extra_params or {}]
     text = json.dumps(parts, sort_keys=True)
@@ -103,6 +108,16 @@ TEMPLATES: Mapping[str, str] = {
     "header": "Authorization: {token_type} {access_token}\n",
 }
 TEMPLATE_FIELDS = ("access_token", "token_type", "expires_at", "obtained_at", "scope", "name")
+
+
+_VISIBLE = re.compile(r"[!-~]+")
+"""What a token that we stored is made of: no header could carry anything else."""
+_UNKNOWN: Mapping[str, str] = {
+    "access_token": r"(?P<access_token>[!-~]+)",
+    "token_type": r"(?P<token_type>.{0,100}?)",
+    "scope": r"(?P<scope>.{0,4096}?)",
+}
+"""What stands in a text for the fields that a short receipt lacks; bounded, for what is tried."""
 
 
 def render(record: Record, layout: OutputFormat) -> str:
@@ -141,15 +156,18 @@ def parse(text: str, layout: OutputFormat, receipt: str = "") -> Record | None:
 
 
 def _match(text: str, layout: OutputFormat, document: Mapping[str, Any]) -> Record | None:
+    ours = document.get("freshtoken")
+    if not isinstance(ours, dict):
+        # Also because a foreign text, against a template of which nothing is known, takes hours.
+        return None
     if layout.carries_receipt:
         value = document.get("access_token")
     else:
         value = _extract(text, layout, document)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
         return None
-    record = _from_document(document, Secret(value))
-    stored = document["freshtoken"].get("fingerprint") if record else None
-    return record if record and record.receipt.fingerprint == stored else None
+    record = _from_document(document, ours, Secret(value))
+    return record if record and record.receipt.fingerprint == ours.get("fingerprint") else None
 
 
 def is_ours(document: str) -> bool:
@@ -193,24 +211,30 @@ def _to_json(head: dict[str, Any], record: Record, layout: OutputFormat) -> str:
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 
-def _from_document(document: Mapping[str, Any], access_token: Secret) -> Record | None:
-    ours = document.get("freshtoken")
-    times = (document.get("obtained_at"), document.get("expires_at"))
-    if not isinstance(ours, dict) or not all(map(_is_time, times)):
+def _from_document(
+    document: Mapping[str, Any], ours: Mapping[str, Any], access_token: Secret
+) -> Record | None:
+    obtained_at, expires_at = document.get("obtained_at"), document.get("expires_at")
+    if not _is_time(obtained_at) or not _is_time(expires_at) or obtained_at > expires_at:
         return None
     extra = document.get("extra")
     token = Token(
         access_token,
-        str(document.get("token_type", "Bearer")),
-        str(document.get("scope", "")),
-        *times,  # type: ignore[arg-type]  # they were seen to be int
-        expiry_source=str(ours.get("expiry_source", "")),
+        _text(document.get("token_type")) or "Bearer",
+        _text(document.get("scope")),
+        obtained_at,
+        expires_at,
+        expiry_source=_text(ours.get("expiry_source")),
         extra=extra if isinstance(extra, dict) else {},
     )
-    return record_of(token, str(ours.get("request_key", "")))
+    return record_of(token, _text(ours.get("request_key")))
 
 
-def _is_time(value: object) -> bool:
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _is_time(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < END_OF_TIME
 
 
@@ -241,24 +265,44 @@ def _extract(text: str, layout: OutputFormat, receipt: Mapping[str, Any]) -> str
     """Find the token in a text by reading its template backwards, with what the receipt knows."""
     if layout.kind == "env":
         return _env_value(text, "ACCESS_TOKEN")
-    known = {name: str(receipt[name]) for name in TEMPLATE_FIELDS if name in receipt}
-    known["name"] = layout.token_name
-    pattern, seen = "", False
-    for literal, name, _, _ in string.Formatter().parse(_template_of(layout)):
-        pattern += re.escape(literal)
+    template, known = _template_of(layout), {"name": layout.token_name}
+    stated = {name: receipt.get(name) for name in TEMPLATE_FIELDS[1:-1]}
+    known |= {name: str(value) for name, value in stated.items() if isinstance(value, str | int)}
+    fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    if fields <= {"access_token", *known}:
+        return _between(text, template, known)
+    return _searched(text, template, known)
+
+
+def _between(text: str, template: str, known: Mapping[str, str]) -> str | None:
+    """Find the only unknown by its length, and see whether it makes the text.
+
+    No regular expression: the scope of a hostile answer makes one that takes minutes to compile.
+    """
+    pieces = [""]
+    for literal, name, _, _ in string.Formatter().parse(template):
+        pieces[-1] += literal + known.get(name or "", "")
         if name == "access_token":
-            pattern += r"(?P=token)" if seen else r"(?P<token>\S+)"
-            seen = True
-        elif name is not None:
-            pattern += re.escape(known[name]) if name in known else r".*?"
-    found = re.fullmatch(pattern, text, re.DOTALL) if seen else None
-    return found["token"] if found else None
+            pieces.append("")
+    length = (len(text) - len("".join(pieces))) // max(len(pieces) - 1, 1)
+    value = text[len(pieces[0]) : len(pieces[0]) + length]
+    return value if value.join(pieces) == text else None
+
+
+def _searched(text: str, template: str, known: Mapping[str, str]) -> str | None:
+    pattern = ""
+    for literal, name, _, _ in string.Formatter().parse(template):
+        pattern += re.escape(literal)
+        if name is not None:
+            again = f"(?P={name})" if f"(?P<{name}>" in pattern else _UNKNOWN.get(name, "(?!)")
+            pattern += re.escape(known[name]) if name in known else again
+    found = re.fullmatch(pattern, text, re.DOTALL)
+    return found.groupdict().get("access_token") if found else None
 
 
 def _env_value(text: str, name: str) -> str | None:
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        return None
-    values = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
-    return values[0] if values else None
+    """Undo shlex.quote; shlex.split takes minutes for a token of a megabyte."""
+    lines = (line.partition("=") for line in text.split("\n"))
+    quoted = next((rest for head, _, rest in lines if head == name), "")
+    value = quoted[1:-1].replace("'\"'\"'", "'") if quoted.startswith("'") else quoted
+    return value if shlex.quote(value) == quoted else None

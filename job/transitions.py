@@ -39,7 +39,8 @@ def stored(
 
     The newest token of this request is taken in hand even when it is due: readers have it, and
     sinks may lack it. A token in hand that is newer than all of them stays. One that was in hand
-    before is older, even if it looks newer because the clock was set back in between.
+    before is older, even if it looks newer because the clock was set back in between. Readers of a
+    token of another request are at risk: theirs may lack the scope that they need.
     """
     known = [r for p, r in readings.items() if r and r.receipt != state.deliveries[p].left]
     good = [r for r in (*known, state.record) if r and _adoptable(r, request_key, now)]
@@ -48,7 +49,9 @@ def stored(
         state = _in_hand(state, best, now, plan)
     deliveries = list(state.deliveries)
     for position, reading in readings.items():
-        deliveries[position] = _read(deliveries[position], reading, best, now, plan.policy)
+        delivery = _read(deliveries[position], reading, best, now, plan.policy)
+        foreign = reading is not None and reading.receipt.request_key != request_key
+        deliveries[position] = _at_risk(delivery, now) if foreign else delivery
     return replace(state, deliveries=tuple(deliveries))
 
 
@@ -96,6 +99,11 @@ def failed(state: State, error: ExchangeError, now: Moment, plan: Plan) -> State
         wait = chance if BACKOFF_FIRST_S <= chance < wait else wait
     rejected, retry_at = not error.retryable, now.boot + wait
     return replace(state, failures=failures, rejected=rejected, retry_at=retry_at)
+
+
+def deferred(state: State, wait_s: float, now: Moment) -> State:
+    """Return the state after a limit put an exchange off: no failure, it is only not its turn."""
+    return replace(state, retry_at=now.boot + wait_s)
 
 
 def blocked(state: State) -> State:
@@ -200,11 +208,18 @@ def _read(
     if reading is None:
         return replace(delivery, held=False, expires_at=None, risk_at=None)
     held = best is not None and reading.receipt == best.receipt
-    if from_the_future(reading, now):
-        return replace(delivery, held=held)  # its times say nothing: what was known of it stays
+    if from_the_future(reading, now) or reading.receipt == delivery.left:
+        # Its times may be those of a clock that was ahead: what was known of it stays.
+        return replace(delivery, held=held)
     there = _holding(reading, policy)
     waiting = replace(delivery, expires_at=there.expires_at, risk_at=there.risk_at)
     return there if held else _lacking(waiting, best, policy)
+
+
+def _at_risk(delivery: Delivery, now: Moment) -> Delivery:
+    if delivery.risk_at is None:
+        return delivery
+    return replace(delivery, risk_at=min(delivery.risk_at, now.wall))
 
 
 def _holding(record: Record, policy: Policy) -> Delivery:

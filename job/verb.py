@@ -1,5 +1,6 @@
 """What the verbs have in common: options, configuration, wiring and the log."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ import click
 from job.clock import system_clock
 from job.errors import ConfigError
 from job.events import ConfigRejected, Event
+from job.process import release_signals
 
 if TYPE_CHECKING:
     from job.config import Config
@@ -119,6 +121,32 @@ def common(shown: Collection[str]) -> Callable[[Decorated], Decorated]:
     return decorate
 
 
+def command(
+    *shown: str, hears_signals: bool = False
+) -> Callable[[Callable[..., int]], click.Command]:
+    """Make a verb of a function that takes the options and returns the exit status.
+
+    Every verb takes the common options; its help shows those that matter to it. Signals do what
+    they do by default unless the verb `hears_signals`.
+    """
+
+    def decorate(function: Callable[..., int]) -> click.Command:
+        @common(shown)
+        @click.pass_context
+        @functools.wraps(function)
+        def invoke(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401  # click's signature
+            options = options_of(ctx, given)
+            if not hears_signals:
+                release_signals()
+            ctx.exit(function(options, **given))
+
+        made = click.command()(invoke)
+        made.params.sort(key=lambda param: param.name in COMMON)
+        return made
+
+    return decorate
+
+
 def options_of(ctx: click.Context, given: dict[str, Any]) -> Options:
     """Take the common options out of what was given; after the verb they win over before it."""
     own = {key: given.pop(key) for key in COMMON}
@@ -132,3 +160,13 @@ def chosen_names(names: Sequence[str], known: Mapping[str, object]) -> list[str]
         if name not in known:
             raise click.UsageError(f"{name} is unknown; there are {', '.join(known)}")
     return list(dict.fromkeys(names)) or list(known)
+
+
+def duration(text: str) -> float:
+    """Return a duration in seconds; one that can't be read is a usage error."""
+    from job.config.values import seconds  # noqa: PLC0415
+
+    try:
+        return seconds(text)
+    except ValueError:
+        raise click.UsageError("a duration is written as 30s or 5m") from None

@@ -2,28 +2,31 @@
 
 import hashlib
 import os.path
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from job.aws import client_factory
+from job.aws import Account, AwsClients
+from job.budget_file import BudgetFile
 from job.clock import Clock
 from job.config import Config
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
 from job.config.values import seconds
-from job.refresh import Refresher
+from job.gates import Gates, budget_files, client_of
+from job.limits import Turn
+from job.refresh import Refresher, TokenSource
+from job.rotation import RotatingSource
 from job.schedule import Plan, Policy
 from job.secret import Secret
 from job.sinks import Sink
 from job.sinks.file import FileSink, sweep
 from job.sources import LazySource, Sources, key_of
+from job.throttle import Gate
 from job.tokens import OutputFormat
 
 if TYPE_CHECKING:
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
     from job.sinks.secrets_manager import SecretsManagerSink
 
 
@@ -35,8 +38,9 @@ class Wiring:
         self.environ = environ
         self._host = host
         self._clock = clock
-        self.sources = Sources(environ, clock)
-        self._clients: dict[tuple[str | None, ...], Callable[[], SecretsManagerClient]] = {}
+        self._aws = AwsClients()
+        self.sources = Sources(environ, clock, self._aws)
+        self._gates = Gates(clock)
         self._policies: dict[Policy, Policy] = {}
         self._built: dict[str, tuple[bytes, Refresher, LazySource]] = {}
 
@@ -53,16 +57,21 @@ class Wiring:
             if isinstance(sink, FileSinkSettings)
         )
         built = {}
+        files = budget_files(config)
         for name, settings in config.tokens.items():
             digest = _digest(settings, config.folder)
             before = self._built.get(name)
             built[name] = (
                 before
                 if before and before[0] == digest
-                else (digest, *self._refresher(name, settings, config.folder))
+                else (digest, *self._refresher(name, settings, config.folder, files))
             )
         self._built = built
-        return {name: refresher for name, (_, refresher, _) in built.items()}
+        return self.in_force()
+
+    def in_force(self) -> dict[str, Refresher]:
+        """Return the refreshers that were built last."""
+        return {name: refresher for name, (_, refresher, _) in self._built.items()}
 
     def live_secrets(self, name: str | None) -> Iterator[Secret]:
         """Yield the secrets of a token that are in memory, or of all tokens for None."""
@@ -70,8 +79,7 @@ class Wiring:
         for token in [name] if name in built else list(built):
             _, refresher, source = built[token]
             yield from refresher.live_secrets()
-            if source.secret.last is not None:
-                yield source.secret.last
+            yield from source.secret.live
 
     def sinks(self, name: str, settings: TokenSettings, folder: str) -> list[Sink]:
         """Return a token's sinks in the order of the configuration."""
@@ -91,17 +99,25 @@ class Wiring:
         )
         return self._policies.setdefault(policy, policy)
 
+    def turn(self, name: str, config: Config) -> Turn:
+        """Return where one token takes its turns, for requests that no refresher makes."""
+        settings = config.tokens[name]
+        file = budget_files(config).get(client_of(settings))
+        return self._gates.gate(name, settings, file).turn
+
     def _refresher(
-        self, name: str, settings: TokenSettings, folder: str
+        self, name: str, settings: TokenSettings, folder: str, files: Mapping[str, BudgetFile]
     ) -> tuple[Refresher, LazySource]:
         source = self.sources.source(settings, folder)
+        gate = self._gates.gate(name, settings, files.get(client_of(settings)))
         refresher = Refresher(
             name,
-            source,
+            _rotating(source, gate),
             self.sinks(name, settings, folder),
             Plan(self.policy(settings), f"{self._host}\0{name}"),
             key_of(settings),
             self._clock,
+            turn=gate.turn,
         )
         return refresher, source
 
@@ -125,13 +141,11 @@ class Wiring:
     ) -> "SecretsManagerSink":
         from job.sinks import secrets_manager  # noqa: PLC0415  # 20 ms of CPU
 
-        account = (settings.region, settings.endpoint_url, settings.profile)
-        if account not in self._clients:
-            self._clients[account] = client_factory(*account)
+        account = Account(settings.region, settings.endpoint_url, settings.profile)
         return secrets_manager.SecretsManagerSink(
             settings.secret_id,
             layout,
-            self._clients[account],
+            self._aws.secrets_manager(account),
             json_key=settings.json_key,
             create=settings.create,
             kms_key_id=settings.kms_key_id,
@@ -139,6 +153,12 @@ class Wiring:
             compare_and_swap=settings.compare_and_swap,
             overwrite=settings.overwrite,
         )
+
+
+def _rotating(source: LazySource, gate: Gate) -> TokenSource:
+    """Return a source that tries its secrets one after the other, if it has several."""
+    several = source.secret.count > 1
+    return RotatingSource(source, source.secret, gate.again) if several else source
 
 
 def _digest(settings: TokenSettings, folder: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from aws import Faults
+    from aws import Faults, FaultyAws
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
@@ -47,6 +47,15 @@ def faults(aws: "SecretsManagerClient") -> Iterator["Faults"]:
 
     with faults_of(aws) as watching:
         yield watching
+
+
+@pytest.fixture
+def faulty_aws(moto_url: str, aws: "SecretsManagerClient") -> Iterator["FaultyAws"]:
+    """Give an endpoint of AWS that holds nothing yet, and plays faults on the wire."""
+    from aws import FaultyAws  # noqa: PLC0415  # loads boto3
+
+    with FaultyAws(moto_url) as running:
+        yield running
 
 
 @pytest.fixture

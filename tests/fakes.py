@@ -2,12 +2,16 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from job.clock import Moment
+from job.deadline import Caller
 from job.errors import SinkError
 from job.secret import Secret
 from job.sinks import Superseded
 from job.tokens import Record, Token, record_of
+
+T = TypeVar("T")
 
 START = 1_764_000_000
 
@@ -50,6 +54,13 @@ def record(
 ) -> Record:
     """Make a record of such a token."""
     return record_of(token(value, requested_at, life), key)
+
+
+class DirectCaller(Caller):
+    """Calls in the caller's own thread and without a deadline, where time is not real."""
+
+    def call(self, function: Callable[[], T], seconds: float) -> T:
+        return function()
 
 
 class ScriptedSource:

@@ -10,13 +10,15 @@ from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSetting
 
 PROVIDERS = {"tiki": 1, "twitch": 2, "ebay": 3}
 FILE = FileSinkSettings(path="/run/one.json")
+OTHER_FILE = FileSinkSettings(path="/run/other.json")
+SECRET = SecretsManagerSinkSettings(secret_id="prod/one")
 DURATION = "is not a duration; write 30s, 5m, 1h30m or a number of seconds"
 SCOPE = "one scope for each text, without spaces, quotes or backslashes"
 URL = "must be a URL: https:// and a host, without spaces"
 TLS = "sends the secret without TLS; use https://, or set allow_http = true"
-NO_URL = "is missing; give it, or a provider (`freshtoken providers`)"
+NO_URL = "is missing; give it, an issuer, or a provider (`freshtoken providers`)"
 NAME = "a name has letters, digits and . _ - only"
-ONE_SOURCE = "needs exactly one of env, file and command"
+ONE_SOURCE = "needs exactly one of env, file, credential, command, aws_secret and aws_parameter"
 TEMPLATE = 'goes with format = "template", and only with it'
 
 
@@ -58,10 +60,10 @@ def test_a_name_can_stand_in_a_path_and_a_log_line(name: str) -> None:
     [
         ({"provider": "tiki"}, []),
         ({"provider": "twich"}, [("provider", "unknown; did you mean twitch?")]),
-        ({"provider": "zz"}, [("provider", "unknown; known are tiki, twitch, ebay")]),
+        ({"provider": "zz"}, [("provider", "unknown; `freshtoken providers` lists them")]),
         (
             {"provider": "zz", "token_url": None},
-            [("provider", "unknown; known are tiki, twitch, ebay")],
+            [("provider", "unknown; `freshtoken providers` lists them")],
         ),
         ({"refresh_at": 0.3, "jitter": 0.3}, [("jitter", "must be less than refresh_at")]),
         ({"timeout": "0s"}, [("timeout", "must be at least 0.1s")]),
@@ -278,11 +280,15 @@ def test_secrets_of_the_environment_are_there() -> None:
         "empty": token(client_secret=SecretSettings(env="B_SECRET")),
         "pasted": token(client_secret=SecretSettings(env="aGVsbG8tc2VjcmV0")),
         "file": token(client_secret=SecretSettings(file="/run/secret")),
+        "one of two": token(client_secret=(SecretSettings(env="C_S"), SecretSettings(file="s"))),
+        "both": token(client_secret=(SecretSettings(env="C_S"), SecretSettings(env="D_S"))),
     }
     cure = "not set; set it for this process, or use { file = ... }"
     assert list(checks.of_environment(tokens, {"A_SECRET": "s3cret", "B_SECRET": ""})) == [
         ("tokens.empty.client_secret.env", f"B_SECRET is {cure}"),
         ("tokens.pasted.client_secret.env", f"the variable named here is {cure}"),
+        ("tokens.both.client_secret[1].env", f"C_S is {cure}"),
+        ("tokens.both.client_secret[2].env", f"D_S is {cure}"),
     ]
 
 
@@ -293,8 +299,32 @@ def test_secrets_of_the_environment_are_there() -> None:
         ("one", "", "one"),
         ("a.b", "tokens", 'tokens."a.b"'),
         ('a"\n\0ä', "x", 'x."a\\"\\n\\u0000ä"'),
+        ("\x7f\x9b", "x", 'x."\\u007f\\u009b"'),
     ],
 )
 def test_a_place_is_written_as_in_toml(key: str, table: str, place: str) -> None:
     """The place of a problem can be searched for in the file, and is one line."""
     assert checks.place_of(key, table) == place
+
+
+@pytest.mark.fault("revoking-provider-many-hosts")
+@pytest.mark.parametrize(
+    ("sinks", "single_writer", "is_refused"),
+    [
+        ((SECRET,), False, True),
+        ((FILE, SECRET), False, True),
+        ((FILE,), False, False),
+        ((FILE, OTHER_FILE), False, False),
+        ((SECRET,), True, False),
+        ((FILE, SECRET), True, False),
+    ],
+)
+def test_a_token_that_kills_the_one_before_has_one_writer(
+    sinks: tuple[SinkSettings, ...], *, single_writer: bool, is_refused: bool
+) -> None:
+    """Where hosts could race for such a token, the operator has to say that there is one host."""
+    keys = {"sinks": sinks, "single_writer": single_writer}
+    problems = found(**keys, reissue="revokes_previous")
+    assert [key for key, _ in problems] == ["reissue"] * is_refused
+    assert all("set single_writer = true" in text for _, text in problems)
+    assert found(**keys, reissue="independent") == []

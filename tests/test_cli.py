@@ -5,6 +5,7 @@ import logging
 import os
 import pty
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -23,13 +24,14 @@ from token_server import TokenServer, refusal, token
 from job import __version__
 from job.cli import cli, exit_status
 from job.config import Config, tokens_of
-from job.config.presets import presets
 from job.sources import key_of
 from job.tokens import OutputFormat
 from job.wire import Wiring
 
 ROOT = Path(__file__).parent.parent
-VERBS = ["run", "once", "check", "status", "get", "init", "providers", "schema", "demo"]
+VERBS = [
+    *("run", "once", "check", "status", "get", "init", "providers", "probe", "schema", "demo"),
+]
 PATIENCE_S = 20.0
 HIDDEN = "hunter2hunter2"
 
@@ -109,7 +111,7 @@ def test_every_verb_has_help_with_an_example(run: Run, verb: str) -> None:
     status, out, err = run(verb, "--help")
     assert (status, err) == (0, "")
     assert out.startswith(f"Usage: freshtoken {verb} ")
-    assert f"\n    freshtoken {verb}" in out or verb == "providers"
+    assert f"\n    freshtoken {verb}" in out
     assert re.search(r"\n  Examples?:\n", out)
     assert max(map(len, out.splitlines())) <= 80
     options = [p for p in cli.commands[verb].params if isinstance(p, click.Option)]
@@ -140,6 +142,7 @@ def test_common_options_are_shown_where_they_matter(run: Run) -> None:
         "get": ["--config"],
         "init": ["--config"],
         "providers": [],
+        "probe": ["--config"],
         "schema": [],
         "demo": [],
     }
@@ -160,7 +163,10 @@ def test_the_version_is_told(run: Run) -> None:
         (("once", "--log-format", "xml"), "'xml' is not one of 'json', 'console'"),
         (("demo", "--for", "1x"), "a duration is written as 30s or 5m"),
         (("demo", "--lifetime", "soon"), "a duration is written as 30s or 5m"),
-        (("init", "nobody"), "nobody is unknown; there are tiki, "),
+        (("init", "nobody"), "nobody is unknown; `freshtoken providers` lists those that are"),
+        (("providers", "zom"), "zom is unknown; did you mean zoom?"),
+        (("probe", "nobody", "--yes"), "nobody is unknown; there are one, two"),
+        (("probe", "one"), "there is no terminal: add --yes"),
         (("once", "nobody"), "nobody is unknown; there are one, two"),
         (("get", "nobody"), "nobody is unknown; there are one, two"),
     ],
@@ -299,7 +305,7 @@ PROBLEMS = [
     "tokens.one.scop: unknown key; did you mean scope?",
     "tokens.one.client_id: must be text in quotes",
     ("tokens.one.client_secret: must say where the secret is, not hold it: "
-    '{ env = "NAME" }, { file = "/path" } or { command = ["..."] }'),
+    '{ env = "NAME" }, { file = "/path" }, { aws_secret = "NAME" } or the like'),
     "tokens.one.timeout: is not a duration; write 30s, 5m, 1h30m or a number of seconds",
 ]  # fmt: skip
 
@@ -499,59 +505,7 @@ def test_get_from_a_sink_that_cannot_be_read(run: Run) -> None:
     assert "create the folder" in err
 
 
-# init, providers, schema
-
-
-@pytest.mark.parametrize("provider", [None, *presets()])
-def test_what_init_writes_passes_check(
-    run: Run, monkeypatch: pytest.MonkeyPatch, provider: str | None
-) -> None:
-    """Once the blanks are filled, the file is right."""
-    name = provider or "partner"
-    status, out, _ = run("init", *([provider] if provider else []))
-    text = Path("freshtoken.toml").read_text()
-    assert (status, out) == (
-        0,
-        "wrote freshtoken.toml: fill in the blanks, then run `freshtoken check`\n",
-    )
-    text = text.replace('client_id     = ""', 'client_id = "1"')
-    text = text.replace('token_url     = ""', 'token_url = "https://as.example/token"')
-    Path("freshtoken.toml").write_text(text)
-    monkeypatch.setenv(f"{name.upper().replace('-', '_')}_CLIENT_SECRET", "s3cret")
-    status, out, err = run("check")
-    assert (status, err) == (0, "")
-    assert out.startswith(f"freshtoken.toml is valid\n\n{name}\n")
-
-
-def test_init_never_overwrites(run: Run) -> None:
-    """A file that is there is the operator's work."""
-    Path("freshtoken.toml").write_text("mine")
-    problem = "freshtoken.toml: is there already; move it away, or use --config\n"
-    assert run("init") == (78, "", problem)
-    assert Path("freshtoken.toml").read_text() == "mine"
-
-
-def test_init_writes_where_the_other_verbs_will_read(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """--config and FRESHTOKEN_CONFIG name the file, in that order."""
-    monkeypatch.setenv("FRESHTOKEN_CONFIG", "variable.toml")
-    assert run("init", "--config", "option.toml")[0] == 0
-    assert run("init")[0] == 0
-    assert sorted(os.listdir()) == ["option.toml", "variable.toml"]
-    problem = "nowhere/x.toml: cannot be written (No such file or directory)\n"
-    assert run("init", "--config", "nowhere/x.toml") == (78, "", problem)
-
-
-def test_providers_lists_the_presets(run: Run) -> None:
-    """One line for each provider: its name for `init`, and what it is."""
-    status, out, err = run("providers")
-    assert (status, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == list(presets())
-    assert [line.split(None, 1)[1] for line in out.splitlines()] == [
-        preset.title for preset in presets().values()
-    ]
-    assert max(map(len, out.splitlines())) <= 80
+# schema
 
 
 def test_schema_is_a_json_schema(run: Run) -> None:
@@ -689,6 +643,69 @@ def test_a_log_that_cannot_be_written_changes_no_exit_status(redirection: str) -
     ) as process:
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (75, b"", b"")
+
+
+def run_with(redirection: str, *args: str) -> tuple[int, str, str]:
+    """Run a verb whose standard streams are redirected; return its status and what is left."""
+    command = f"exec {sys.executable} -m job {' '.join(args)} {redirection}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+FULL = "standard output cannot be written (No space left on device)\n"
+
+
+@pytest.mark.fault("output-unwritable")
+@pytest.mark.parametrize(
+    ("redirection", "expected"),
+    [
+        (">/dev/full", (74, "", FULL)),
+        (">/dev/full 2>&1", (74, "", "")),
+        (">&-", (0, "", "")),
+        (">&- 2>&- <&-", (0, "", "")),
+    ],
+)
+def test_output_that_cannot_be_written_is_no_bug(
+    redirection: str, expected: tuple[int, str, str]
+) -> None:
+    """A full disk behind standard output is said in words; nobody listening is nobody's fault."""
+    assert run_with(redirection, "providers") == expected
+
+
+@pytest.mark.fault("log-unwritable")
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_a_mistake_that_cannot_be_told_keeps_its_status(redirection: str) -> None:
+    """The exit status tells usage and configuration apart also when no word can be written."""
+    write_mistakes()
+    assert run_with(redirection, "check") == (78, "", "")
+    assert run_with(redirection, "nothing") == (2, "", "")
+    write("one")
+    assert run_with(redirection, "get", "one") == (75, "", "")
+
+
+@pytest.mark.fault("output-unwritable")
+def test_closed_streams_are_not_taken_by_files() -> None:
+    """A token's file is never opened as standard output, where others would write into it."""
+    look = "import os; print(*sorted(os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)))"
+    code = f"from job.process import fill_streams; fill_streams(); exec({look!r}, {{}})"
+    command = f"exec {sys.executable} -c {shlex.quote(code)} <&- 2>&-"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    null, other, pipe = done.stdout.split()
+    assert (null, other, pipe.partition(":")[0]) == ("/dev/null", "/dev/null", "pipe")
 
 
 def test_the_demo_runs_and_ends_by_itself() -> None:

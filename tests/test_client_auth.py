@@ -1,16 +1,30 @@
 import base64
+import json
 import secrets
 from collections.abc import Callable, Iterator
-from urllib.parse import parse_qs, unquote_plus
+from types import SimpleNamespace
+from urllib.parse import parse_qs, parse_qsl, quote_plus, unquote_plus, urlsplit
 
 import pytest
+from authlib.oauth2.auth import encode_client_secret_basic, encode_client_secret_post
 from hypothesis import given
 from hypothesis import strategies as st
 from requests import PreparedRequest, Request
 from requests.auth import AuthBase
+from requests_oauth2client import ClientSecretBasic as RequestsBasic
+from requests_oauth2client import ClientSecretPost as RequestsPost
 
 from job.errors import SecretUnavailable
-from job.oauth.client_auth import ClientSecretBasic, ClientSecretPost
+from job.oauth.client_auth import (
+    AssertionGrant,
+    BearerAssertion,
+    ClientAssertion,
+    ClientIdOnly,
+    ClientSecretBasic,
+    ClientSecretPost,
+)
+from job.oauth.request import RequestFormat, TokenRequest
+from job.oauth.request import prepared as ready
 from job.secret import Secret
 
 FORM = [("grant_type", "client_credentials"), ("scope", "a b")]
@@ -86,6 +100,101 @@ def test_post_can_be_undone(client_id: str, secret: str) -> None:
     """A server gets back any id and any secret from a body without other parameters."""
     body = prepared(ClientSecretPost(client_id, fixed(secret)), None).body
     assert parse_qs(str(body)) == {"client_id": [client_id], "client_secret": [secret]}
+
+
+ASSERTION = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJpZCJ9.c2lnbmF0dXJl"
+URN = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def test_an_assertion_authenticates_the_client() -> None:
+    """The three parameters of RFC 7521 section 4.2 follow the form; there is no other proof."""
+    request = prepared(ClientAssertion("my id", fixed(ASSERTION), URN))
+    assert parse_qsl(str(request.body)) == [
+        *FORM,
+        ("client_id", "my id"),
+        ("client_assertion_type", URN),
+        ("client_assertion", ASSERTION),
+    ]
+    assert "Authorization" not in request.headers
+
+
+def test_an_assertion_may_be_all_that_names_the_client() -> None:
+    """Where the platform's token tells who we are, no client id is sent (RFC 7521 section 4.2)."""
+    request = prepared(ClientAssertion("", fixed(ASSERTION), URN))
+    assert "client_id" not in dict(parse_qsl(str(request.body)))
+
+
+def test_an_assertion_may_be_the_grant() -> None:
+    """Google's and DocuSign's form (RFC 7523 section 2.1) has the assertion and no client."""
+    request = prepared(AssertionGrant(fixed(ASSERTION)))
+    assert parse_qsl(str(request.body)) == [*FORM, ("assertion", ASSERTION)]
+
+
+def test_an_assertion_may_be_a_bearer() -> None:
+    """GitHub takes an app's JWT in the Authorization header, and nothing in the body."""
+    request = prepared(BearerAssertion(fixed(ASSERTION)))
+    assert request.headers["Authorization"] == f"Bearer {ASSERTION}"
+    assert request.body == ENCODED
+
+
+def test_the_client_id_alone() -> None:
+    """RFC 8705 section 2 wants the id in the body; what TLS will show is looked at first."""
+    looked: list[str] = []
+    request = prepared(ClientIdOnly("my id", lambda: looked.append("certificate")))
+    assert parse_qsl(str(request.body)) == [*FORM, ("client_id", "my id")]
+    assert (looked, "Authorization" in request.headers) == (["certificate"], False)
+
+
+METHODS = {
+    "post": ClientSecretPost("id", fixed("s3cret")),
+    "assertion": ClientAssertion("id", fixed(ASSERTION), URN),
+    "grant": AssertionGrant(fixed(ASSERTION)),
+    "nothing": ClientIdOnly("id", fixed("")),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_follows_the_layout_of_the_request(name: str) -> None:
+    """Form, JSON and query take the same parameters, each where the request has its own."""
+    found = []
+    layouts: tuple[RequestFormat, ...] = ("form", "json", "query")
+    for layout in layouts:
+        asked = TokenRequest("https://as.test/token", tuple(FORM), layout=layout)
+        request = ready(asked, METHODS[name])
+        query = dict(parse_qsl(urlsplit(str(request.url)).query))
+        body = str(request.body or "")
+        members = json.loads(body) if layout == "json" else dict(parse_qsl(body))
+        assert not (query and members)
+        found.append(query or members)
+    assert found[0] == found[1] == found[2]
+    assert found[0].items() > dict(FORM).items()
+
+
+@pytest.mark.parametrize("secret", ["s3cret", secrets.token_urlsafe(), "p+q%&=/ ", "café"])
+def test_basic_is_what_others_make(secret: str) -> None:
+    """With `raw` the header is that of authlib and requests_oauth2client, where they can.
+
+    They never encode: by our facts that is wrong (RFC 6749 section 2.3.1), so `form` agrees with
+    them only on what encoding leaves alone. Of other alphabets authlib makes Latin-1, we UTF-8.
+    """
+    raw = prepared(ClientSecretBasic("id", fixed(secret), "raw")).headers["Authorization"]
+    form = prepared(ClientSecretBasic("id", fixed(secret))).headers["Authorization"]
+    client = SimpleNamespace(client_id="id", client_secret=secret)
+    _, headers, _ = encode_client_secret_basic(client, "POST", "https://as.test/token", {}, "")
+    other = prepared(RequestsBasic("id", secret)).headers["Authorization"]
+    assert (raw == headers["Authorization"]) == secret.isascii()
+    assert raw == other
+    assert (raw == form) == (quote_plus(secret) == secret)
+
+
+@pytest.mark.parametrize("secret", ["s3cret", "p+q%&=/ ", "café 🔑"])
+def test_post_is_what_others_make(secret: str) -> None:
+    """The parameters are those of authlib and requests_oauth2client, for every secret."""
+    ours = parse_qs(str(prepared(ClientSecretPost("id", fixed(secret))).body))
+    client = SimpleNamespace(client_id="id", client_secret=secret)
+    _, _, body = encode_client_secret_post(client, "POST", "https://as.test/token", {}, ENCODED)
+    other = prepared(RequestsPost("id", secret))
+    assert ours == parse_qs(body) == parse_qs(str(other.body))
 
 
 @pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])

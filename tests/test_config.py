@@ -1,7 +1,6 @@
 """From a file or the environment to settings, or to every problem at once."""
 
 import datetime as dt
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,6 @@ from job.config.presets import presets
 from job.config.settings import CommonSettings, SecretSettings, TokenSettings
 from job.config.shape import Problem
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
-from job.config.values import seconds
 from job.errors import ConfigError
 
 HIDDEN = "hunter2hunter2"
@@ -28,7 +26,11 @@ ONE: Mapping[str, Any] = {
     "client_secret": {"env": "ONE_SECRET"},
     "sinks": [FILE_SINK],
 }
-FORMS = '{ env = "NAME" }, { file = "/path" } or { command = ["..."] }'
+FORMS = '{ env = "NAME" }, { file = "/path" }, { aws_secret = "NAME" } or the like'
+METHODS = (
+    'one of "client_assertion", "client_secret_basic", "client_secret_jwt", "client_secret_post", '
+    '"none", "private_key_jwt", "self_signed_tls_client_auth", "tls_client_auth"'
+)
 SINK_TEXT = "must be file:PATH or aws-secrets-manager:SECRET_ID, several with commas"
 
 TEN_MISTAKES = """\
@@ -59,7 +61,7 @@ path = "./tiki.json"
 type = "s3"
 
 [tokens.bare]
-issuer = "https://as.example"
+issuer = "http://as.example"
 sinks = []
 """
 TEN_PROBLEMS = (
@@ -77,11 +79,10 @@ TEN_PROBLEMS = (
         "tokens.partner.token_url: sends the secret without TLS; use https://, "
         "or set allow_http = true"
     ),
-    "tokens.bare.issuer: discovery is not supported; give the URL of the token endpoint",
+    "tokens.bare.sinks: must be a list of one or more tables, such as [[tokens.bare.sinks]]",
+    "tokens.bare.issuer: sends the secret without TLS; use https://, or set allow_http = true",
     "tokens.bare.client_id: is missing; it must be text in quotes",
     f"tokens.bare.client_secret: is missing; it must be {FORMS}",
-    "tokens.bare.sinks: must be a list of one or more tables, such as [[tokens.bare.sinks]]",
-    "tokens.bare.token_url: is missing; give it, or a provider (`freshtoken providers`)",
     "tokens.partner.sinks[1]: is the same place as tokens.tiki.sinks[1]; give each its own",
     (
         "tokens.partner.client_secret.env: PARTNER_SECRET is not set; "
@@ -246,21 +247,6 @@ def test_the_tiki_preset_needs_id_secret_and_sink_only(more: dict[str, str]) -> 
     assert tiki.auth_method == more.get("auth_method", "client_secret_basic")
 
 
-@pytest.mark.parametrize("name", presets())
-def test_every_preset_is_right(name: str) -> None:
-    """Every preset gives settings without a problem, over TLS, and has a title and a page."""
-    preset = presets()[name]
-    token = {"provider": name, "client_id": "1", "client_secret": {"file": "s"}}
-    made = tokens_of({"tokens": {"one": {**token, "sinks": [FILE_SINK]}}})["one"]
-    chosen = {key: getattr(made, key) for key in preset.settings}
-    assert json.loads(json.dumps(chosen)) == preset.settings
-    assert (made.token_url or "").startswith("https://")
-    assert preset.title
-    assert preset.docs.startswith("https://")
-    assert preset.lifetime_hint is None or seconds(preset.lifetime_hint) > 0
-    assert len(preset.settings) >= 2
-
-
 @pytest.mark.parametrize(
     ("raw", "problems"),
     [
@@ -278,7 +264,10 @@ def test_every_preset_is_right(name: str) -> None:
             {"tokens": {"one": 5}},
             (
                 "tokens.one: must be a table, such as [tokens.one]",
-                "tokens.one.token_url: is missing; give it, or a provider (`freshtoken providers`)",
+                (
+                    "tokens.one.token_url: is missing; give it, an issuer, or a provider "
+                    "(`freshtoken providers`)"
+                ),
             ),
         ),
         (
@@ -300,12 +289,9 @@ def test_every_preset_is_right(name: str) -> None:
             ),
         ),
         (
-            {"tokens": {"one": {**ONE, "client_secret": {"env": 1, "aws_secret": "x"}}}},
+            {"tokens": {"one": {**ONE, "client_secret": {"env": 1, "aws_sceret": "x"}}}},
             (
-                (
-                    "tokens.one.client_secret.aws_secret: is not supported; "
-                    'use command = ["aws", "secretsmanager", ...]'
-                ),
+                "tokens.one.client_secret.aws_sceret: unknown key; did you mean aws_secret?",
                 "tokens.one.client_secret.env: must be text in quotes",
             ),
         ),
@@ -325,12 +311,9 @@ def test_every_preset_is_right(name: str) -> None:
             ),
         ),
         (
-            {"tokens": {"one": {**ONE, "auth_method": "tls_client_auth", "jitter": -1}}},
+            {"tokens": {"one": {**ONE, "auth_method": "password", "jitter": -1}}},
             (
-                (
-                    'tokens.one.auth_method: must be one of "client_secret_basic", '
-                    '"client_secret_post"'
-                ),
+                f"tokens.one.auth_method: must be {METHODS}",
                 "tokens.one.jitter: must be a number at least 0 and at most 0.5",
             ),
         ),
@@ -460,6 +443,28 @@ def test_the_environment_names_the_token_and_the_secrets_file(folder: Path) -> N
     }
 
 
+def test_the_environment_fills_in_a_provider(folder: Path) -> None:
+    """What is the user's own of a preset comes in pairs."""
+    environ = variables(
+        PROVIDER="keycloak", PROVIDER_PARAMS="host=sso.example:8443  realm=acme", TOKEN_URL=""
+    )
+    assert load(None, environ).tokens["default"].token_url == (
+        "https://sso.example:8443/realms/acme/protocol/openid-connect/token"
+    )
+    told = load_problems(variables(PROVIDER="keycloak", PROVIDER_PARAMS="host", TOKEN_URL=""))
+    assert [problem.partition(": is missing")[0] for problem in told] == [
+        "FRESHTOKEN_PROVIDER_PARAMS",
+        "FRESHTOKEN_PROVIDER_PARAMS",
+    ]
+
+
+def load_problems(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what the configuration of the environment gets told."""
+    with pytest.raises(ConfigError) as caught:
+        load(None, environ)
+    return caught.value.problems
+
+
 def test_a_service_that_is_injected_as_variables_is_no_mistake(folder: Path) -> None:
     """Variables of a service named freshtoken, as Kubernetes sets them, are left alone."""
     injected = {"SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "1", "PORT": "tcp://10.0.0.1:1"}
@@ -470,8 +475,8 @@ def test_a_service_that_is_injected_as_variables_is_no_mistake(folder: Path) -> 
 def test_problems_of_the_environment_name_the_variable(folder: Path) -> None:
     """Whoever configures by variables reads variables, not keys of a file."""
     environ = {
-        "FRESHTOKEN_ISSUER": "https://as.example",
-        "FRESHTOKEN_AUTH_METHOD": "none",
+        "FRESHTOKEN_ISSUER": "https://as.example?a=b",
+        "FRESHTOKEN_AUTH_METHOD": "password",
         "FRESHTOKEN_SINK": "file:, s3:x, file:/a, file:/a",
         "FRESHTOKEN_SCOPES": "a",
         "FRESHTOKEN_SCOPE": 'a "b',
@@ -483,13 +488,12 @@ def test_problems_of_the_environment_name_the_variable(folder: Path) -> None:
         load(None, environ, with_secrets=True)
     assert caught.value.origin == "the environment"
     assert caught.value.problems == (
-        "FRESHTOKEN_ISSUER: discovery is not supported; give the URL of the token endpoint",
-        'FRESHTOKEN_AUTH_METHOD: must be one of "client_secret_basic", "client_secret_post"',
-        "FRESHTOKEN_CLIENT_ID: is missing",
+        f"FRESHTOKEN_AUTH_METHOD: must be {METHODS}",
         f"FRESHTOKEN_SINK: {SINK_TEXT}",
         "FRESHTOKEN_NAME: a name has letters, digits and . _ - only",
         "FRESHTOKEN_MIN_VALIDITY: is not a duration; write 30s, 5m, 1h30m or a number of seconds",
-        "FRESHTOKEN_TOKEN_URL: is missing; give it, or a provider (`freshtoken providers`)",
+        "FRESHTOKEN_ISSUER: must not have a query (RFC 8414 section 2)",
+        "FRESHTOKEN_CLIENT_ID: is missing",
         "FRESHTOKEN_SCOPE: one scope for each text, without spaces, quotes or backslashes",
         "FRESHTOKEN_FORMAT: must be json, raw, header or env",
         "FRESHTOKEN_SINK: names one place twice",
@@ -503,6 +507,26 @@ def test_a_variable_holds_text(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, variables(AUDIENCE=os.fsdecode(b"\xff")) | {"OTHER": os.fsdecode(b"\xff")})
     assert caught.value.problems == ("FRESHTOKEN_AUDIENCE: is not UTF-8 text",)
+
+
+def test_a_client_without_a_secret_needs_no_variable_for_one(folder: Path) -> None:
+    """`none` needs a client id alone; what only a file can say is told to be so."""
+    loaded = load(None, variables(AUTH_METHOD="none"), with_secrets=True)
+    assert loaded.tokens["default"].client_secret is None
+    with pytest.raises(ConfigError) as caught:
+        load(None, variables(AUTH_METHOD="tls_client_auth"), with_secrets=True)
+    needs_a_file = "such a client needs a file; see `freshtoken init`"
+    assert caught.value.problems == (f"FRESHTOKEN_AUTH_METHOD: {needs_a_file}",)
+
+
+def test_a_provider_without_secrets_takes_none_from_the_environment(folder: Path) -> None:
+    """A client secret in a variable is no use to a provider that wants a key, and that is told."""
+    environ = variables(PROVIDER="github-app", PROVIDER_PARAMS="installation_id=1")
+    del environ["FRESHTOKEN_TOKEN_URL"]
+    with pytest.raises(ConfigError) as caught:
+        load(None, environ)
+    (problem,) = caught.value.problems
+    assert problem.startswith("FRESHTOKEN_CLIENT_SECRET: goes with auth_method = ")
 
 
 def test_the_environment_needs_a_sink(folder: Path) -> None:

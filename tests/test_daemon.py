@@ -1,5 +1,6 @@
 import os
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ from job.events import (
     JobStopped,
     TokenUnchanged,
 )
+from job.process import TO_RUN, Signals
 from job.refresh import Refresher
 from job.schedule import Plan, Policy
 
@@ -132,7 +134,8 @@ class Scene:
     def play(self, story: Callable[[], object], gates: Iterable[Gate] = ()) -> int:
         """Run the daemon in this thread until the story, told in another, is over.
 
-        The gates are opened then, so that no hung step holds up the end.
+        It hears the signals of this process. The gates are opened at the end, so that no hung step
+        holds that up.
         """
         failed: list[BaseException] = []
 
@@ -148,7 +151,9 @@ class Scene:
 
         teller = threading.Thread(target=tell)
         teller.start()
-        status = self.daemon.run()
+        with Signals(TO_RUN, leaving=SystemExit(0)) as signals:
+            signals.hand_to(self.daemon.obey)
+            status = self.daemon.run()
         teller.join(PATIENCE_S)
         if failed:
             raise failed[0]
@@ -189,6 +194,7 @@ def failing(error: BaseException) -> Callable[[], tuple[Event, ...]]:
 # The tick
 
 
+@pytest.mark.fault("clock-step")
 @pytest.mark.parametrize(
     ("passed", "following"),
     [
@@ -265,9 +271,10 @@ def test_the_agenda_gives_all_that_wait() -> None:
 def looking() -> tuple[FakeClock, Guard, list[Command]]:
     """Make a guard whose thread is not started, with its clock and what it commands."""
     clock, commands = FakeClock(), list[Command]()
-    return clock, Guard(clock, commands.append, 1.0), commands
+    return clock, Guard(clock, lambda *command: commands.append(command), 1.0), commands
 
 
+@pytest.mark.fault("clock-step")
 @pytest.mark.parametrize(
     ("step_s", "command"),
     [
@@ -288,17 +295,35 @@ def test_a_clock_step_is_seen_once(step_s: float, command: Command) -> None:
     assert commands == [command]
 
 
-@pytest.mark.parametrize("slew_s", [0.0005, 0.5, -0.5, 1.9, -1.9])
-def test_a_slew_is_no_step(slew_s: float) -> None:
-    """Promise: a time daemon that bends the clock, however long, disturbs nothing."""
+@pytest.mark.fault("leap-second")
+@pytest.mark.parametrize("smear_s", [1.0, -1.0])
+def test_a_leap_second_is_no_step(smear_s: float) -> None:
+    """Promise: a leap second, at once or smeared over a day, disturbs nothing."""
     clock, guard, commands = looking()
-    for _ in range(DEAD_AFTER_LOOKS - 1):
-        clock.advance(1.0)
-        clock.step(slew_s)
+    clock.step(smear_s)
+    guard.look()
+    for _ in range(86_400):
+        clock.step(-smear_s / 86_400)
         guard.look()
+        guard.ticked()
     assert commands == []
 
 
+@pytest.mark.fault("clock-creeps")
+@pytest.mark.parametrize("step_s", [0.5, -0.5, 1.9, -1.9])
+def test_small_steps_add_up(step_s: float) -> None:
+    """Promise: a clock that is set by less than a step again and again can't creep away."""
+    clock, guard, commands = looking()
+    for _ in range(60):
+        clock.step(step_s)
+        guard.look()
+        guard.ticked()
+    told = [float(reason) for _, reason in commands]
+    assert sum(told) == pytest.approx(60 * step_s, abs=2.0)
+    assert all(2.0 < abs(step) < 4.0 for step in told)
+
+
+@pytest.mark.fault("suspend")
 def test_suspend_is_no_step() -> None:
     """Promise: after a suspend both clocks have moved, and nothing is reported."""
     clock, guard, commands = looking()
@@ -307,18 +332,19 @@ def test_suspend_is_no_step() -> None:
     assert commands == []
 
 
+@pytest.mark.fault("sweep-dead")
 def test_a_dead_sweep_is_seen() -> None:
-    """Promise: a sweep that misses 30 ticks is called dead."""
+    """Promise: a sweep that misses ten ticks is called dead."""
     _, guard, commands = looking()
     for _ in range(DEAD_AFTER_LOOKS):
         guard.look()
     assert commands == []
     guard.look()
-    assert commands == [("dead", "the sweep has missed 30 ticks")]
+    assert commands == [("dead", "the sweep has missed 10 ticks")]
 
 
 def test_a_sweep_that_ticks_is_alive() -> None:
-    """Promise: one tick among 30 looks is enough."""
+    """Promise: one tick among ten looks is enough."""
     _, guard, commands = looking()
     for _ in range(10):
         for _ in range(DEAD_AFTER_LOOKS):
@@ -327,6 +353,7 @@ def test_a_sweep_that_ticks_is_alive() -> None:
     assert commands == []
 
 
+@pytest.mark.fault("paused")
 def test_a_process_that_was_stopped_for_hours_is_not_dead() -> None:
     """Promise: SIGSTOP or a debugger stops the guard too, and so counts as one look."""
     clock, guard, commands = looking()
@@ -390,10 +417,9 @@ def test_the_worst_is_handed_out_first() -> None:
         def story() -> None:
             assert all(gate.begun.wait(PATIENCE_S) for gate in busy)
             clock.advance(5.0)
-            probe = FakeRefresher("probe", first_wait_s=LATER)
-            # A reload is obeyed after the sweep: all that is due is then in the pool's hands.
-            scene.reload(*hung, *waiting, probe)
-            tick_seen(scene, clock, probe)
+            probes = two_probes()
+            scene.reload(*hung, *waiting, *probes)
+            sweep_seen(clock, *probes)
             busy[0].open.set()
             assert all(refresher.step_seen() is False for refresher in waiting)
 
@@ -401,14 +427,103 @@ def test_the_worst_is_handed_out_first() -> None:
     assert order == ["a", "b", "c", "d"]
 
 
-def tick_seen(scene: Scene, clock: FakeClock, probe: FakeRefresher) -> None:
-    """Wait until a whole sweep has begun and ended."""
-    looked = threading.Event()
-    probe._left = lambda: (looked.set(), LATER)[1]
-    clock.advance(LATER)
-    assert looked.wait(PATIENCE_S)
+@pytest.mark.fault("cold-start")
+def test_ten_thousand_that_are_due_at_once_are_spread() -> None:
+    """Promise: a cold start asks with 32 threads at most, for those with least time left first."""
+    order, total = list[int](), 10_000
+    finished = threading.Event()
+
+    def noting(number: int) -> Callable[[], tuple[Event, ...]]:
+        def work() -> tuple[Event, ...]:
+            order.append(number)
+            if len(order) == total:
+                finished.set()
+            return ()
+
+        return work
+
+    threads_before = threading.active_count()
+    # 7919 has no divisor in common with 10 000: the order of coming is none of time left.
+    left = [(n * 7919) % total for n in range(total)]
+    some = [FakeRefresher(str(n), noting(n), left=float(n)) for n in left]
+    scene = Scene(*some)
+
+    def story() -> int:
+        assert finished.wait(PATIENCE_S)
+        # The teller, the sweep, the guard and the reloader are there as well.
+        assert threading.active_count() - threads_before <= WORKERS + 4
+        return 0
+
+    assert scene.play(story) == 0
+    assert sorted(order) == list(range(total))
+    # Threads overtake each other, a few by much; in a wrong order the median would be 3000.
+    overtaken = [abs(number - place) for place, number in enumerate(order)]
+    assert statistics.median(overtaken) < 10 * WORKERS
 
 
+@pytest.mark.fault("targets-hang")
+def test_targets_that_hang_never_starve_the_others() -> None:
+    """Promise: more hung targets than threads, all of them worse off, cost the others nothing.
+
+    Each may hold a thread once; from then on all of them together have half of the threads.
+    """
+    clock, count = FakeClock(), 3 * WORKERS
+    with gates(count) as first, gates(count) as again:
+        pairs = list(zip(first, again, strict=True))
+        hung = [
+            FakeRefresher(f"hung-{n}", in_turn(*pair), left=float("-inf"), wait_s=1.0)
+            for n, pair in enumerate(pairs)
+        ]
+        healthy = [FakeRefresher(f"healthy-{n}", first_wait_s=100.0) for n in range(WORKERS)]
+        scene = Scene(*hung, *healthy, clock=clock)
+
+        def story() -> None:
+            for start in range(0, count, WORKERS):
+                assert all(gate.begun.wait(PATIENCE_S) for gate in first[start : start + WORKERS])
+                clock.advance(15.0)
+                for gate in first[start : start + WORKERS]:
+                    gate.open.set()
+            for refresher in hung:
+                refresher.step_seen()
+            until_hung(clock, again)
+            clock.advance(100.0)
+            assert [refresher.step_seen() for refresher in healthy] == [False] * WORKERS
+            assert sum(gate.begun.is_set() for gate in again) == WORKERS // 2
+
+        assert scene.play(story, [*first, *again]) == 0
+
+
+def in_turn(*works: Callable[[], tuple[Event, ...]]) -> Callable[[], tuple[Event, ...]]:
+    """Return work that does these one after the other, and then nothing."""
+    left = list(works)
+    return lambda: left.pop(0)() if left else ()
+
+
+def until_hung(clock: FakeClock, gates: list[Gate]) -> None:
+    """Let time pass until half of the threads are in these gates."""
+    for gate in gates:
+        clock.advance(0.5)
+        gate.begun.wait(0.01)
+        if sum(gate.begun.is_set() for gate in gates) == WORKERS // 2:
+            return
+    pytest.fail("the hung ones do not get their share")
+
+
+def two_probes() -> list[FakeRefresher]:
+    """Make what shows that a sweep is over."""
+    return [FakeRefresher(f"probe-{n}", first_wait_s=n * LATER, left=3 * LATER) for n in (1, 2)]
+
+
+def sweep_seen(clock: FakeClock, *probes: FakeRefresher) -> None:
+    """Wait until a whole sweep has begun and ended: for that, the one after it has begun."""
+    for probe in probes:
+        looked = threading.Event()
+        probe._left = lambda looked=looked: (looked.set(), 3 * LATER)[1]  # type: ignore[misc]
+        clock.advance(LATER)
+        assert looked.wait(PATIENCE_S)
+
+
+@pytest.mark.fault("exception-anywhere")
 def test_a_crash_with_one_token_is_told_and_the_others_go_on() -> None:
     """Promise: a bug stops nobody else; it is told by type and place, and tried again later."""
     clock = FakeClock()
@@ -433,6 +548,7 @@ def test_a_crash_with_one_token_is_told_and_the_others_go_on() -> None:
     assert scene.events.count(TokenUnchanged("good", "fp", 1, 2)) >= 2
 
 
+@pytest.mark.fault("exception-anywhere")
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), MemoryError()])
 def test_no_exception_takes_a_thread_or_a_token_away(error: BaseException) -> None:
     """Promise: what would end a thread elsewhere is here a bug with one token."""
@@ -449,6 +565,7 @@ def test_no_exception_takes_a_thread_or_a_token_away(error: BaseException) -> No
     assert scene.play(story) == 0
 
 
+@pytest.mark.fault("log-unwritable")
 def test_an_observer_that_raises_stops_nothing() -> None:
     """Promise: a full log disk costs log lines, and no token."""
     clock, event = FakeClock(), TokenUnchanged("a", "fp", 1, 2)
@@ -522,6 +639,7 @@ def test_a_reload_keeps_drops_and_enters() -> None:
     ]
 
 
+@pytest.mark.fault("reload-broken")
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -549,6 +667,7 @@ def test_a_configuration_that_is_no_good_changes_nothing(
     assert not any(isinstance(event, JobReloaded) for event in scene.events)
 
 
+@pytest.mark.fault("reload")
 def test_a_reload_in_the_middle_of_a_step() -> None:
     """Promise: a kept refresher ends its step and goes on, a removed one ends its step and rests.
 
@@ -586,10 +705,9 @@ def test_what_was_removed_while_it_waited_for_a_thread_is_not_stepped() -> None:
 
         def story() -> None:
             assert all(gate.begun.wait(PATIENCE_S) for gate in busy)
-            probe = FakeRefresher("probe", first_wait_s=LATER, left=3 * LATER)
-            scene.reload(*hung, queued, seen, probe)
-            clock.advance(5.0)
-            tick_seen(scene, clock, probe)
+            probes = two_probes()
+            scene.reload(*hung, queued, seen, *probes)
+            sweep_seen(clock, *probes)
             scene.reload(*hung, seen)
             busy[0].open.set()
             seen.step_seen()
@@ -598,7 +716,91 @@ def test_what_was_removed_while_it_waited_for_a_thread_is_not_stepped() -> None:
     assert queued.stepped.empty()
 
 
+@pytest.mark.fault("reload-hangs")
+def test_a_configuration_that_hangs_holds_nothing_up() -> None:
+    """Promise: while it is read, tokens are kept, clock steps are seen and a stop is obeyed."""
+    clock = FakeClock()
+    with gates(1) as (gate,):
+        refresher = FakeRefresher("a", wait_s=10.0)
+        scene = Scene(refresher, clock=clock, stop_s=1.0)
+        scene.configured = lambda: (gate(), {})[1]
+
+        def story() -> None:
+            refresher.step_seen()
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert gate.begun.wait(PATIENCE_S)
+            refresher.stepped_after(10.0, clock)
+            clock.step(LATER)
+            scene.told(ClockStepped)
+            before = time.monotonic()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert scene.told(JobStopped) == JobStopped("SIGTERM")
+            assert time.monotonic() - before < 1.0
+
+        assert scene.play(story) == 0
+
+
+@pytest.mark.fault("signal-storm")
+def test_a_storm_of_reloads_reads_the_configuration_a_few_times() -> None:
+    """Promise: wishes that come while one is being fulfilled are fulfilled once more, together."""
+    reads = list[int]()
+    with gates(1) as (gate,):
+        scene = Scene()
+        scene.configured = lambda: (reads.append(1), gate(), {})[2]
+
+        def story() -> None:
+            scene.daemon.obey("reload", "SIGHUP")
+            assert gate.begun.wait(PATIENCE_S)
+            for _ in range(1000):
+                scene.daemon.obey("reload", "SIGHUP")
+            scene.daemon.obey("resync", "3600.0")
+            scene.told(ClockStepped)
+            gate.open.set()
+            scene.told(JobReloaded)
+            scene.told(JobReloaded)
+
+        assert scene.play(story) == 0
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "reason", "error"), [("resync", "nonsense", "ValueError"), ("?", "", "ValueError")]
+)
+def test_a_command_that_fails_is_told_and_the_next_is_obeyed(
+    command: str, reason: str, error: str
+) -> None:
+    """Promise: whatever goes wrong with a command, the process still hears SIGTERM."""
+    scene = Scene()
+
+    def story() -> None:
+        scene.daemon.obey(command, reason)
+        crash = scene.told(JobCrashed)
+        assert isinstance(crash, JobCrashed)
+        assert (crash.error, crash.token) == (error, None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert scene.told(JobStopped) == JobStopped("SIGTERM")
+
+    assert scene.play(story) == 0
+
+
 # Force
+
+
+@pytest.mark.fault("signal-storm")
+def test_a_storm_of_wishes_is_one_refresh_for_each_tick() -> None:
+    """Promise: however often SIGUSR1 comes, no token is asked for more than once in a tick."""
+    refresher = FakeRefresher("a")
+    scene = Scene(refresher, tick_s=0.05)
+
+    def story() -> None:
+        refresher.step_seen()
+        for _ in range(2000):
+            scene.daemon.obey("refresh", "SIGUSR1")
+        scene.reload(refresher)
+
+    before = time.monotonic()
+    assert scene.play(story) == 0
+    assert refresher.stepped.qsize() <= (time.monotonic() - before) / 0.05 + 1
 
 
 def test_a_forced_refresh_reaches_all() -> None:
@@ -667,6 +869,7 @@ def test_a_clock_step_is_told_and_everything_is_decided_afresh() -> None:
     assert scene.play(story) == 0
 
 
+@pytest.mark.fault("clock-step")
 @pytest.mark.parametrize("step_s", [LATER, -LATER])
 def test_a_real_token_is_replaced_after_a_clock_step(step_s: float) -> None:
     """Promise: a token whose readers would misjudge its expiry is replaced within a tick or two."""
@@ -745,10 +948,14 @@ def test_the_signals_are_heard_from_the_first_event_to_the_last() -> None:
         if isinstance(event, JobStopped):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert Daemon({}, report, lambda _: {}, tick_s=TICK_S).run() == 0
+    daemon = Daemon({}, report, lambda _: {}, tick_s=TICK_S)
+    with Signals(TO_RUN, leaving=SystemExit(0)) as signals:
+        signals.hand_to(daemon.obey)
+        assert daemon.run() == 0
     assert told == [JobStarted(__version__, 0), JobReloaded(__version__, 0), JobStopped("SIGTERM")]
 
 
+@pytest.mark.fault("sigterm")
 def test_a_stop_finishes_the_step_in_hand() -> None:
     """Promise: a write that has begun is finished and told before the process leaves."""
     event = TokenUnchanged("a", "fp", 1, 2)
@@ -767,6 +974,7 @@ def test_a_stop_finishes_the_step_in_hand() -> None:
     assert scene.events == [JobStarted(__version__, 1), event, JobStopped("asked to")]
 
 
+@pytest.mark.fault("sigterm")
 def test_a_hung_step_holds_a_stop_up_for_its_deadline_only() -> None:
     """Promise: the process leaves in time, with status 0, whatever hangs."""
     with gates(1) as (gate,):
@@ -791,6 +999,7 @@ def test_a_stop_before_the_start_is_not_lost() -> None:
     assert told == [JobStarted(__version__, 0), JobStopped("at once")]
 
 
+@pytest.mark.fault("sweep-dead")
 def test_a_sweep_that_hangs_ends_the_process_with_70() -> None:
     """Promise: a process that can't do its work any more leaves, for its supervisor to restart."""
     with gates(1) as (gate,):
@@ -798,7 +1007,7 @@ def test_a_sweep_that_hangs_ends_the_process_with_70() -> None:
         before = time.monotonic()
         assert scene.play(lambda: scene.told(JobStopped)) == 70
         assert time.monotonic() - before < 2.0
-    reason = "the sweep has missed 30 ticks"
+    reason = "the sweep has missed 10 ticks"
     assert scene.events == [
         JobStarted(__version__, 1),
         JobCrashed(error=reason, traceback=""),
@@ -806,14 +1015,50 @@ def test_a_sweep_that_hangs_ends_the_process_with_70() -> None:
     ]
 
 
-def test_a_sweep_that_raises_is_told_and_the_tick_goes_on() -> None:
+@pytest.mark.fault("sweep-dead")
+def test_a_sweep_that_hangs_keeps_nobody_from_stopping() -> None:
+    """Promise: with the scheduler's lock held for ever, clock steps and SIGTERM are obeyed."""
+    clock = FakeClock()
+    with gates(1) as (gate,):
+        refresher = FakeRefresher("a", left=lambda: len(gate()))
+        scene = Scene(refresher, clock=clock, tick_s=0.1, stop_s=1.0)
+
+        def story() -> None:
+            assert gate.begun.wait(PATIENCE_S)
+            clock.step(LATER)
+            scene.told(ClockStepped)
+            before = time.monotonic()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert scene.told(JobStopped) == JobStopped("SIGTERM")
+            assert time.monotonic() - before < 1.0
+
+        assert scene.play(story, [gate]) == 0
+
+
+def test_a_token_whose_time_left_cannot_be_told_goes_first() -> None:
+    """Promise: a bug in one token's own state is told, and costs the rest of the sweep nothing."""
+    bad, good = FakeRefresher("bad", left=lambda: 1 // 0), FakeRefresher("good")
+    scene = Scene(bad, good)
+
+    def story() -> None:
+        crash = scene.told(JobCrashed)
+        assert isinstance(crash, JobCrashed)
+        assert (crash.error, crash.token) == ("ZeroDivisionError", "bad")
+        assert [bad.step_seen(), good.step_seen()] == [False, False]
+
+    assert scene.play(story) == 0
+
+
+@pytest.mark.fault("exception-anywhere")
+@pytest.mark.parametrize("error", [ZeroDivisionError(), SystemExit(1), MemoryError()])
+def test_a_sweep_that_raises_is_told_and_the_tick_goes_on(error: BaseException) -> None:
     """Promise: an exception in the sweep costs one tick."""
     inner, broken = FakeClock(), threading.Event()
 
     def clock() -> Moment:
         if broken.is_set() and threading.current_thread().name == "APScheduler":
             broken.clear()
-            raise ZeroDivisionError
+            raise error
         return inner()
 
     refresher = FakeRefresher("a", wait_s=10.0)
@@ -824,26 +1069,34 @@ def test_a_sweep_that_raises_is_told_and_the_tick_goes_on() -> None:
         broken.set()
         crash = scene.told(JobCrashed)
         assert isinstance(crash, JobCrashed)
-        assert (crash.error, crash.token) == ("ZeroDivisionError", None)
+        assert (crash.error, crash.token) == (type(error).__name__, None)
         refresher.stepped_after(10.0, inner)
 
     assert scene.play(story) == 0
 
 
-def test_a_refresher_that_cannot_be_handed_out_is_not_lost() -> None:
+def one_thread_too_many(start: Callable[[threading.Thread], None]) -> Callable[..., None]:
+    """Return a Thread.start that fails as at a limit of processes, for the first worker only."""
+    failures = [RuntimeError("can't start new thread")]
+
+    def limited(thread: threading.Thread) -> None:
+        if failures and "_work" in thread.name:
+            raise failures.pop()
+        start(thread)
+
+    return limited
+
+
+@pytest.mark.fault("no-threads")
+def test_a_refresher_that_cannot_be_handed_out_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise: when the system gives no thread, it is told, and tried again after a minute.
 
     Those that were due in the same sweep are handed out all the same.
     """
-    clock, failures = FakeClock(), [RuntimeError("can't start new thread")]
-
-    def left() -> float:
-        if failures:
-            raise failures.pop()
-        return LATER
-
-    first, second = FakeRefresher("first", left=left), FakeRefresher("second")
+    clock = FakeClock()
+    first, second = FakeRefresher("first", left=0.0), FakeRefresher("second")
     scene = Scene(first, second, clock=clock)
+    monkeypatch.setattr(threading.Thread, "start", one_thread_too_many(threading.Thread.start))
 
     def story() -> None:
         crash = scene.told(JobCrashed)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from job.oauth import deadline
+from job import deadline
 
 SHORT_S = 0.02
 
@@ -83,3 +83,92 @@ def test_a_wait_that_is_interrupted_aborts() -> None:
 def test_the_caller_lends_no_thread() -> None:
     """The thread is a daemon: a process that wants to leave does not wait for it."""
     assert deadline.call(lambda: threading.current_thread().daemon, 5, never) is True
+
+
+# Calls whose sockets are not ours
+
+
+def test_a_caller_gives_what_the_call_gives() -> None:
+    """Results and exceptions come through, one call after the other, and no thread is left."""
+    caller = deadline.Caller()
+
+    def fail() -> None:
+        raise LookupError
+
+    assert [caller.call(lambda n=n: n, 5) for n in range(3)] == [0, 1, 2]
+    with pytest.raises(LookupError):
+        caller.call(fail, 5)
+    assert caller.call(lambda: "again", 5) == "again"
+    assert [thread.name for thread in threading.enumerate() if thread.name == "deadline"] == []
+
+
+@pytest.mark.fault("aws-drips")
+def test_a_late_call_is_interrupted() -> None:
+    """The caller is free at the deadline; the call ends as soon as it runs Python again."""
+    drips, ended = threading.Event(), threading.Event()
+
+    def drip() -> None:
+        try:
+            while True:
+                drips.wait(0.005)
+        finally:
+            ended.set()
+
+    caller = deadline.Caller()
+    with pytest.raises(TimeoutError, match="no result"):
+        caller.call(drip, SHORT_S)
+    assert ended.wait(5)
+    assert caller.call(lambda: "next", 5) == "next"
+
+
+@pytest.mark.fault("aws-silent")
+def test_what_cannot_be_interrupted_holds_the_next_call_up() -> None:
+    """A call that hangs outside Python lets no other begin: threads never add up."""
+    go_on, begun = threading.Event(), []
+    caller = deadline.Caller()
+    with pytest.raises(TimeoutError):
+        caller.call(go_on.wait, SHORT_S)
+    for _ in range(5):
+        with pytest.raises(TimeoutError, match="no time is left"):
+            caller.call(lambda: begun.append(1), SHORT_S)
+    hanging = [thread for thread in threading.enumerate() if thread.name == "deadline"]
+    assert (begun, len(hanging)) == ([], 1)
+
+    go_on.set()
+    assert caller.call(lambda: "next", 5) == "next"
+
+
+def test_without_time_nothing_begins() -> None:
+    """A call that would be late from the start is not made."""
+    for seconds in (0, -1):
+        with pytest.raises(TimeoutError, match="no time is left"):
+            deadline.Caller().call(lambda: pytest.fail("made"), seconds)
+
+
+def test_a_call_that_gets_no_thread_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no more threads the call fails, and the next one works again."""
+    caller = deadline.Caller()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_more_threads)
+        with pytest.raises(RuntimeError, match="can't start"):
+            caller.call(lambda: pytest.fail("made"), 5)
+    assert caller.call(lambda: "next", 5) == "next"
+
+
+def test_nobody_is_interrupted_after_the_end() -> None:
+    """An abort that comes when the function has just ended hits no other thread."""
+    gate, caller = threading.Event(), deadline.Caller()
+    outcomes = []
+    for n in range(200):
+        try:
+            outcomes.append(caller.call(lambda n=n: gate.wait(0.0001) or n, 0.0002))
+        except TimeoutError:
+            outcomes.append(-1)
+    assert len(outcomes) == 200
+    assert all(outcome in (n, -1) for n, outcome in enumerate(outcomes))
+
+
+def no_more_threads(_: threading.Thread) -> None:
+    """Fail as Thread.start does when the system gives no more threads."""
+    msg = "can't start new thread"
+    raise RuntimeError(msg)

@@ -19,8 +19,18 @@ from job.secret import Secret
 START = 1_764_000_000.0
 FORM = "application/x-www-form-urlencoded"
 GRANT = {"grant_type": "client_credentials"}
-MALFORMED = "The request is malformed or lacks a parameter."
-NOT_AUTHENTICATED = "The client could not be authenticated."
+MALFORMED = (
+    "The request is missing a required parameter, includes an invalid parameter value, includes a "
+    "parameter more than once, or is otherwise malformed."
+)
+NOT_AUTHENTICATED = (
+    "Client authentication failed (e.g., unknown client, no client authentication included, or "
+    "unsupported authentication method)."
+)
+NO_CREDENTIALS = (
+    "Client credentials missing or malformed in both HTTP Authorization header and HTTP POST body."
+)
+WRONG_SECRET = "crypto/bcrypt: hashedPassword is not the hash of the given password"
 CHALLENGE = 'Basic realm="freshtoken demo", charset="UTF-8"'
 
 SECRET = secrets.token_urlsafe()
@@ -91,14 +101,27 @@ def ask(
     return reply
 
 
-def refusal(status: int, code: str, description: str, hint: str) -> dict[str, Any]:
-    """Make the body of an error answer."""
-    return {
+def refusal(
+    status: int, code: str, description: str, hint: str = "", debug: str = ""
+) -> dict[str, Any]:
+    """Make the body of an error answer; hint and debug are there only if they say something."""
+    body = {
         "error": code,
         "error_description": description,
+        "error_hint": hint,
         "status_code": status,
-        "error_debug": hint,
+        "error_debug": debug,
     }
+    return {name: value for name, value in body.items() if value}
+
+
+def other_method(registered: str, used: str) -> str:
+    """Make Hydra's hint for a client that proves itself in the wrong way."""
+    return (
+        f'The OAuth 2.0 Client supports client authentication method "{registered}", but method '
+        f'"{used}" was requested. You must configure the OAuth 2.0 client\'s '
+        f'"token_endpoint_auth_method" value to accept "{used}".'
+    )
 
 
 def test_a_basic_client_gets_an_opaque_token(server: AuthorizationServer) -> None:
@@ -108,8 +131,9 @@ def test_a_basic_client_gets_an_opaque_token(server: AuthorizationServer) -> Non
     assert reply.status == 200
     assert reply.body == {
         "access_token": access_token,
-        "token_type": "bearer",
         "expires_in": 20,
+        "scope": "",
+        "token_type": "bearer",
     }
     assert re.fullmatch(r"[\w-]{43}\.[\w-]{43}", access_token)
     assert reply.headers["Cache-Control"] == "no-store"
@@ -120,6 +144,13 @@ def test_a_post_client_gets_a_token(server: AuthorizationServer) -> None:
     """A client registered for the body proves itself there."""
     form = GRANT | {"client_id": "post", "client_secret": SECRET}
     assert ask(server, form).status == 200
+
+
+def test_the_life_is_what_is_left_without_its_fraction() -> None:
+    """As at Hydra, an hour is mostly told as 3599 seconds: time passes before the answer."""
+    moments = iter([START + 0.75, START + 0.7501])
+    with AuthorizationServer([BASIC], clock=lambda: next(moments)) as server:
+        assert ask(server, headers=basic()).body["expires_in"] == 3599
 
 
 def test_the_scope_comes_back_when_asked_for(server: AuthorizationServer) -> None:
@@ -137,172 +168,182 @@ def test_a_raw_plus_is_a_space_as_at_hydra() -> None:
     """A client that does not encode its secret is told that the secret is wrong."""
     with AuthorizationServer([Client("plus", Secret("a+b"))]) as other:
         reply = ask(other, headers=basic("plus", "a+b"))
-    hint = "the client secret is wrong"
-    assert reply.body == refusal(401, "invalid_client", NOT_AUTHENTICATED, hint)
+    expected = refusal(401, "invalid_client", NOT_AUTHENTICATED, debug=WRONG_SECRET)
+    assert reply.body == expected
 
 
 @pytest.mark.parametrize(
-    ("form", "headers", "status", "code", "hint"),
+    ("form", "headers", "code", "hint", "debug"),
     [
         pytest.param(
             GRANT,
             basic(secret="wrong"),
-            401,
             "invalid_client",
-            "the client secret is wrong",
+            "",
+            WRONG_SECRET,
             id="wrong secret",
         ),
         pytest.param(
             GRANT,
             basic("nobody"),
-            401,
             "invalid_client",
-            "the client is unknown",
+            "",
+            "Not Found",
             id="unknown client",
         ),
         pytest.param(
             GRANT,
             basic("post"),
-            401,
             "invalid_client",
-            "the client is registered for client_secret_post, not client_secret_basic",
+            other_method("client_secret_post", "client_secret_basic"),
+            "",
             id="header instead of body",
         ),
         pytest.param(
             GRANT | {"client_id": "basic", "client_secret": SECRET},
             {},
-            401,
             "invalid_client",
-            "the client is registered for client_secret_basic, not client_secret_post",
+            other_method("client_secret_basic", "client_secret_post"),
+            "",
             id="body instead of header",
         ),
-        pytest.param(GRANT, {}, 401, "invalid_client", "the client is unknown", id="no proof"),
+        pytest.param(GRANT, {}, "invalid_request", NO_CREDENTIALS, "", id="no proof"),
         pytest.param(
             GRANT,
             {"Authorization": "Bearer x.y"},
-            401,
-            "invalid_client",
-            "the Authorization header is not Basic",
+            "invalid_request",
+            NO_CREDENTIALS,
+            "",
             id="another scheme",
         ),
         pytest.param(
             GRANT,
             {"Authorization": "Basic !"},
-            401,
-            "invalid_client",
-            "the Authorization header is not Basic",
+            "invalid_request",
+            NO_CREDENTIALS,
+            "",
             id="not Base64",
         ),
         pytest.param(
             GRANT,
-            basic("basic", "100%"),
-            400,
+            basic("basic", "100%zz"),
             "invalid_request",
-            "the Basic credentials are not form-encoded",
-            id="raw percent sign",
+            "The client secret in the HTTP authorization header could not be decoded from "
+            '"application/x-www-form-urlencoded".',
+            'invalid URL escape "%zz"',
+            id="raw percent sign in the secret",
+        ),
+        pytest.param(
+            GRANT,
+            basic("100%"),
+            "invalid_request",
+            "The client id in the HTTP authorization header could not be decoded from "
+            '"application/x-www-form-urlencoded".',
+            'invalid URL escape "%"',
+            id="raw percent sign in the id",
         ),
         pytest.param(
             GRANT | {"client_secret": SECRET},
             basic(),
-            400,
             "invalid_request",
             "the client proves itself in more than one way",
+            "",
             id="header and body",
         ),
         pytest.param(
             GRANT | {"client_secret": SECRET, "client_assertion": "a.b.c"},
             {},
-            400,
             "invalid_request",
             "the client proves itself in more than one way",
+            "",
             id="secret and assertion",
         ),
         pytest.param(
             GRANT | {"client_id": "post"},
             basic(),
-            400,
             "invalid_request",
             "client_id differs between header and body",
+            "",
             id="two clients",
         ),
         pytest.param(
             {"scope": "read"},
             basic(),
-            400,
             "invalid_request",
-            "grant_type is missing",
+            'Request parameter "grant_type" is missing',
+            "",
             id="no grant",
         ),
         pytest.param(
             {"grant_type": ""},
             basic(),
-            400,
             "invalid_request",
-            "grant_type is missing",
+            'Request parameter "grant_type" is missing',
+            "",
             id="empty counts as omitted",
         ),
         pytest.param(
             {"grant_type": "password"},
             basic(),
-            400,
             "unsupported_grant_type",
-            "use client_credentials",
+            "",
+            "",
             id="another grant",
         ),
         pytest.param(
             GRANT | {"scope": "read admin"},
             basic(),
-            400,
             "invalid_scope",
-            "known: read write",
+            'The OAuth 2.0 Client is not allowed to request scope "admin".',
+            "",
             id="unknown scope",
         ),
         pytest.param(
             GRANT | {"scope": "read", "client_id": "post", "client_secret": SECRET},
             {},
-            400,
             "invalid_scope",
-            "known: none",
+            'The OAuth 2.0 Client is not allowed to request scope "read".',
+            "",
             id="client without scopes",
         ),
         pytest.param(
             "grant_type=client_credentials&scope=read&scope=write",
             basic(),
-            400,
             "invalid_request",
             "given more than once: scope",
+            "",
             id="repeated parameter",
         ),
         pytest.param(
             b"grant_type=\xff",
             basic(),
-            400,
             "invalid_request",
             "the body is not UTF-8",
+            "",
             id="not UTF-8",
         ),
         pytest.param(
             "x=" + "y" * 65_535,
             basic(),
-            400,
             "invalid_request",
             "the body is over 65536 bytes",
+            "",
             id="huge body",
         ),
         pytest.param(
             GRANT,
             basic() | {"Content-Type": "application/json"},
-            400,
             "invalid_request",
             f"the content type must be {FORM}",
+            "",
             id="not a form",
         ),
         pytest.param(
             GRANT,
             basic() | {"Content-Length": "many"},
-            400,
             "invalid_request",
-            "grant_type is missing",
+            'Request parameter "grant_type" is missing',
+            "",
             id="no length, no body",
         ),
     ],
@@ -311,19 +352,23 @@ def test_a_refusal_says_what_was_wrong(
     strict: AuthorizationServer,
     form: Mapping[str, str] | str | bytes,
     headers: Mapping[str, str],
-    status: int,
     code: str,
     hint: str,
+    debug: str,
 ) -> None:
-    """Each mistake gets its status, its code and a hint, never a value, and gives no token."""
+    """Each mistake gets its status, its code and Hydra's words, and gives no token."""
     descriptions = {
         "invalid_client": NOT_AUTHENTICATED,
         "invalid_request": MALFORMED,
-        "invalid_scope": "The scope is unknown to this client.",
-        "unsupported_grant_type": "Only client_credentials is served.",
+        "invalid_scope": "The requested scope is invalid, unknown, or malformed.",
+        "unsupported_grant_type": (
+            "The authorization grant type is not supported by the authorization server."
+        ),
     }
     reply = ask(strict, form, headers)
-    assert (reply.status, reply.body) == (status, refusal(status, code, descriptions[code], hint))
+    status = 401 if code == "invalid_client" else 400
+    expected = refusal(status, code, descriptions[code], hint, debug)
+    assert (reply.status, reply.body) == (status, expected)
     assert reply.headers["Cache-Control"] == "no-store"
     assert strict.exchanges("basic") + strict.exchanges("post") == 0
 
@@ -356,7 +401,8 @@ def test_nothing_else_is_served(server: AuthorizationServer) -> None:
     """An unknown path is not found, and the hint names the token endpoint."""
     reply = ask(server, headers=basic(), path="/token")
     assert reply.status == 404
-    assert reply.body == refusal(404, "not_found", "Nothing is served here.", "try /oauth2/token")
+    description = "Could not find the requested resource(s)."
+    assert reply.body == refusal(404, "not_found", description, "try /oauth2/token")
 
 
 def test_a_query_changes_nothing(server: AuthorizationServer) -> None:
@@ -370,7 +416,10 @@ def test_an_outage_ends_as_it_began(server: AuthorizationServer) -> None:
     during = ask(server, headers=basic())
     server.outage = False
     after = ask(server, headers=basic())
-    description = "The server cannot answer now."
+    description = (
+        "The authorization server is currently unable to handle the request due to a temporary "
+        "overloading or maintenance of the server."
+    )
     assert during.body == refusal(503, "temporarily_unavailable", description, "an outage is on")
     assert (during.status, during.headers["Retry-After"]) == (503, "1")
     assert after.status == 200

@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 from fakes import START
 from token_server import TokenServer, answer, stall
+from token_server import token as token_answer
 
+from job.aws import AwsClients
+from job.client_proof import Place, chosen, published
 from job.clock import Moment
-from job.errors import EndpointUnavailable, ExchangeError, RequestRejected
+from job.config import tokens_of
+from job.config.settings import TokenSettings
+from job.errors import ConfigError, EndpointUnavailable, ExchangeError, RequestRejected
 from job.oauth.answer import Answer
 from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, DiscoveredSource, Discovery
 from job.oauth.metadata import Metadata, metadata_of, places_of
 from job.oauth.transport import Transport
+from job.sources import Sources, key_of
 from job.tokens import Token
 
 ISSUER = "https://as.example/realms/one"
@@ -110,7 +116,7 @@ def test_metadata(more: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
         (),
         PLACE,
     )
-    assert metadata_of(ISSUER, PLACE, said(DOCUMENT | more)) == replace(plain, **expected)
+    assert metadata_of(ISSUER, PLACE, said({**DOCUMENT, **more})) == replace(plain, **expected)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_without_tls_only_an_issuer_without_tls() -> None:
 # Asking for it
 
 
-def published(server: TokenServer, path: str = "", **more: object) -> bytes:
+def published_by(server: TokenServer, path: str = "", **more: object) -> bytes:
     """Make the answer that holds the server's own metadata."""
     issuer = f"http://127.0.0.1:{server.port}{path}"
     return answer(200, {"issuer": issuer, "token_endpoint": f"{issuer}/token"} | more)
@@ -189,7 +195,7 @@ def discovery(server: TokenServer, clock: Hands, path: str = "", limit_s: float 
 def test_the_places_are_tried_in_order() -> None:
     """The second is asked where the first has nothing; no credentials are sent to either."""
     with TokenServer() as server:
-        server.add(answer(404), published(server, "/one"))
+        server.add(answer(404), published_by(server, "/one"))
         found = discovery(server, Hands(), "/one").metadata()
         assert found.place == f"http://127.0.0.1:{server.port}/one/.well-known/openid-configuration"
     assert [(seen.method, seen.path) for seen in server.requests] == [
@@ -221,7 +227,9 @@ def test_the_last_good_document_counts_while_the_server_is_down() -> None:
     clock = Hands()
     with TokenServer() as server:
         known = discovery(server, clock)
-        server.add(published(server), answer(503), published(server, grant_types_supported=["x"]))
+        server.add(
+            published_by(server), answer(503), published_by(server, grant_types_supported=["x"])
+        )
         first = known.metadata()
         counts = []
         for clock.seconds in (MAX_AGE_S - 1, MAX_AGE_S, MAX_AGE_S + KEPT_S - 1, MAX_AGE_S + KEPT_S):
@@ -254,7 +262,7 @@ def test_a_server_that_hangs() -> None:
 def test_threads_share_one_question() -> None:
     """A hundred tokens that start together ask their issuer once."""
     with TokenServer() as server:
-        server.add(published(server))
+        server.add(published_by(server))
         known, found = discovery(server, Hands()), []
         threads = [
             threading.Thread(target=lambda: found.append(known.metadata())) for _ in range(10)
@@ -303,7 +311,9 @@ def test_a_refusal_makes_the_metadata_doubtful() -> None:
         return built[-1]
 
     with TokenServer() as server:
-        server.add(published(server), published(server, token_endpoint="http://127.0.0.1:1/new"))
+        server.add(
+            published_by(server), published_by(server, token_endpoint="http://127.0.0.1:1/new")
+        )
         source = DiscoveredSource(discovery(server, Hands()), make)
         assert source.changed() is False
         for kind in (EndpointUnavailable, RequestRejected):
@@ -320,9 +330,166 @@ def test_a_refusal_makes_the_metadata_doubtful() -> None:
 def test_only_what_is_known_can_be_doubted() -> None:
     """A refusal that took long doesn't make newer metadata doubtful."""
     with TokenServer() as server:
-        server.add(published(server))
+        server.add(published_by(server))
         known = discovery(server, Hands())
         old = replace(known.metadata())
         known.doubt(old)
         known.metadata()
     assert len(server.requests) == 1
+
+
+# From settings
+
+
+def settings(**more: object) -> TokenSettings:
+    """Make the settings of a token, as they come out of a file; None leaves a key out."""
+    table = {
+        "client_id": "id",
+        "client_secret": {"env": "SECRET"},
+        "sinks": [{"type": "file", "path": "one.json"}],
+        "proxy": "",
+    }
+    given = {key: value for key, value in (table | more).items() if value is not None}
+    (token,) = tokens_of({"tokens": {"one": given}}).values()
+    return token
+
+
+def sources(clock: Hands) -> Sources:
+    """Build sources with the secret in a variable."""
+    return Sources({"SECRET": "s3cret"}, clock, AwsClients())
+
+
+@pytest.mark.parametrize(
+    ("more", "offered", "method"),
+    [
+        ({}, ("client_secret_basic", "client_secret_post"), "client_secret_post"),
+        ({}, ("client_secret_basic",), "client_secret_basic"),
+        ({}, ("client_secret_jwt", "private_key_jwt"), "client_secret_jwt"),
+        ({}, ("private_key_jwt",), "client_secret_basic"),
+        ({"auth_method": "client_secret_basic"}, ("client_secret_post",), "client_secret_basic"),
+        ({"discover_auth_method": False}, ("client_secret_post",), "client_secret_basic"),
+        (
+            {"auth_method": "client_secret_basic", "discover_auth_method": True},
+            ("client_secret_post",),
+            "client_secret_post",
+        ),
+        (
+            {"client_secret": None, "private_key": {"file": "key.pem"}},
+            ("client_secret_post",),
+            "private_key_jwt",
+        ),
+        (
+            {"client_secret": None, "client_assertion": {"file": "jwt"}},
+            ("private_key_jwt",),
+            "client_assertion",
+        ),
+        (
+            {"client_secret": None, "certificate_file": "c.pem", "key_file": "k.pem"},
+            ("self_signed_tls_client_auth",),
+            "self_signed_tls_client_auth",
+        ),
+        (
+            {"client_secret": None, "certificate_file": "c.pem", "key_file": "k.pem"},
+            ("self_signed_tls_client_auth", "tls_client_auth"),
+            "tls_client_auth",
+        ),
+    ],
+)
+def test_the_method_is_chosen(more: dict[str, Any], offered: tuple[str, ...], method: str) -> None:
+    """What the server takes decides among what the client has; what the operator says, wins."""
+    token = settings(issuer=ISSUER, **more)
+    metadata = Metadata(ISSUER, "https://as.example/token", "", offered)
+    assert chosen(token, metadata).auth_method == method
+
+
+def test_who_shows_a_certificate_has_an_endpoint_of_his_own() -> None:
+    """The mTLS alias is for him, and for nobody else (RFC 8705 section 5)."""
+    metadata = Metadata(ISSUER, "https://as.example/token", "https://mtls.as.example/token")
+    plain = settings(issuer=ISSUER)
+    certified = settings(issuer=ISSUER, certificate_file="c.pem", key_file="k.pem")
+    assert published(plain, metadata) == Place("https://as.example/token", ISSUER)
+    assert published(certified, metadata) == Place("https://mtls.as.example/token", ISSUER)
+
+
+def test_a_token_of_an_issuer() -> None:
+    """The endpoint is found, the method chosen, and the token fetched; asking once is enough."""
+    clock = Hands()
+    with TokenServer() as server:
+        issuer = f"http://127.0.0.1:{server.port}"
+        both = ["client_secret_basic", "client_secret_post"]
+        server.add(
+            published_by(server, token_endpoint_auth_methods_supported=both),
+            token_answer("tok-1"),
+            token_answer("tok-2"),
+        )
+        built = sources(clock)
+        first = built.source(settings(issuer=issuer), "/")
+        second = built.source(settings(issuer=issuer, scope=["a"]), "/")
+        found = [source.fetch().access_token.reveal() for source in (first, second)]
+    assert found == ["tok-1", "tok-2"]
+    assert [(seen.method, seen.path) for seen in server.requests] == [
+        ("GET", "/.well-known/oauth-authorization-server"),
+        ("POST", "/token"),
+        ("POST", "/token"),
+    ]
+    assert server.requests[1].form == {
+        "grant_type": "client_credentials",
+        "client_id": "id",
+        "client_secret": "s3cret",
+    }
+
+
+def test_the_exchange_itself() -> None:
+    """Who wants the answer too has the metadata asked for at once."""
+    with TokenServer() as server:
+        issuer = f"http://127.0.0.1:{server.port}"
+        server.add(published_by(server), token_answer("tok-1"))
+        settled, exchange = sources(Hands()).exchange(settings(issuer=issuer), "/")
+        assert settled.auth_method == "client_secret_basic"
+        assert exchange.request.url == f"{issuer}/token"
+        assert exchange.fetch().access_token.reveal() == "tok-1"
+
+
+def test_without_an_issuer_nobody_is_asked() -> None:
+    """A token_url beside the issuer is used as it is; the issuer is the audience then."""
+    token = settings(issuer=ISSUER, token_url="https://as.example/token")
+    built = sources(Hands())
+    assert built.discovery(token, "/") is None
+    assert built.exchange(token, "/")[0] is token
+    assert built.exchange(token, "/")[1].request.url == "https://as.example/token"
+    assert (token.auth_method, token.discover_auth_method) == ("client_secret_basic", False)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"issuer": "as.example"}, "issuer: must be a URL"),
+        ({"issuer": "http://as.example"}, "issuer: sends the secret without TLS"),
+        ({"issuer": "https://as.example?a"}, "issuer: must not have a query"),
+        ({"issuer": "https://as.example#a"}, "issuer: must not have a fragment"),
+        (
+            {"token_url": "https://as.example/token", "discover_auth_method": True},
+            "discover_auth_method: goes with issuer, and without token_url",
+        ),
+        (
+            {
+                "issuer": ISSUER,
+                "token_url": "https://as.example/token",
+                "discover_auth_method": True,
+            },
+            "discover_auth_method: goes with issuer, and without token_url",
+        ),
+    ],
+)
+def test_settings_that_are_wrong(more: dict[str, Any], problem: str) -> None:
+    """Each is refused with its key and its cure."""
+    with pytest.raises(ConfigError) as caught:
+        settings(**more)
+    assert [line for line in caught.value.problems if f"tokens.one.{problem}" in line] != []
+
+
+def test_the_key_of_a_token_is_its_issuer() -> None:
+    """A stored token is adopted without asking anybody, and not under another issuer."""
+    first, second = settings(issuer=ISSUER), settings(issuer=f"{ISSUER}/two")
+    assert key_of(first) == key_of(settings(issuer=ISSUER))
+    assert key_of(first) != key_of(second)

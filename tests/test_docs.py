@@ -35,10 +35,11 @@ def page(name: str) -> str:
     return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
 
-def test_the_configuration_reference_is_made_from_the_settings() -> None:
-    """docs/configuration.md is what `make docs` writes from the types of today."""
-    generated = runpy.run_path(str(ROOT / "docs" / "generate.py"))["page"]()
-    assert page("configuration") == generated
+def test_the_references_are_made_from_the_code() -> None:
+    """docs/configuration.md and docs/providers.md are what docs/generate.py writes today."""
+    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    assert page("configuration") == generate["page"]()
+    assert page("providers") == generate["providers_page"]()
 
 
 def test_the_events_reference_has_every_event_with_its_fields() -> None:

@@ -18,20 +18,20 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
         "info",
         (
             *("token", "fingerprint", "expires_at", "expiry_source", "refresh_at"),
-            *("exchange_ms", "attempts"),
+            *("exchange_ms", "attempts", "note", "secret_position"),
         ),
     ),
     "token.delivered": ("info", ("token", "sink", "fingerprint", "write_ms")),
     "token.unchanged": ("warning", ("token", "fingerprint", "expires_at", "refresh_at")),
     "token.refresh_failed": (
-        "by retryable",
+        "warning or error",
         (
             *("token", "code", "message", "http_status", "failures", "retry_at", "expires_at"),
             *("retryable", "exit_code"),
         ),
     ),
     "token.delivery_failed": (
-        "by retryable",
+        "warning or error",
         (
             *("token", "sink", "code", "message", "failures", "retry_at"),
             *("retryable", "exit_code"),
@@ -39,6 +39,10 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "token.at_risk": ("error", ("token", "sink", "expires_at", "failures", "min_validity_s")),
     "token.expired": ("critical", ("token", "sink", "expires_at", "failures", "min_validity_s")),
+    "token.budget_short": (
+        "warning or error",
+        ("token", "spent", "left", "budget", "message", "next_at"),
+    ),
     "token.promise_unholdable": ("warning", ("token", "life_s", "min_validity_s", "reason")),
 }
 """Every event: its level and its fields in the order of the line. `message` says what to do."""
@@ -53,7 +57,7 @@ def kinds() -> dict[str, type[Event]]:
 
 def level_of(kind: type[Event]) -> str:
     """Return the level of all events of a kind."""
-    return "by retryable" if isinstance(vars(kind).get("level"), property) else kind.level
+    return "warning or error" if isinstance(vars(kind).get("level"), property) else kind.level
 
 
 def test_the_vocabulary_is_the_contract() -> None:

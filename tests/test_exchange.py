@@ -4,8 +4,10 @@ import gzip
 import os
 import secrets
 import socket
+import ssl
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +24,10 @@ from token_server import (
     authority,
     cut,
     drip,
+    endless,
     refusal,
     reset,
+    reset_after,
     silence,
     stall,
     token,
@@ -167,6 +171,7 @@ def test_headers_can_be_replaced() -> None:
     assert seen.headers["authorization"].startswith("Basic ")
 
 
+@pytest.mark.fault("netrc-and-environment")
 def test_environment_and_netrc_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,7 +182,12 @@ def test_environment_and_netrc_are_not_read(
     for name, value in {
         "NETRC": str(netrc),
         "http_proxy": "http://127.0.0.1:1",
+        "HTTP_PROXY": "http://127.0.0.1:1",
+        "ALL_PROXY": "http://127.0.0.1:1",
         "REQUESTS_CA_BUNDLE": "/nowhere",
+        "CURL_CA_BUNDLE": "/nowhere",
+        "SSL_CERT_FILE": "/nowhere",
+        "SSL_CERT_DIR": "/nowhere",
     }.items():
         monkeypatch.setenv(name, value)
     with TokenServer() as server:
@@ -205,6 +215,7 @@ def test_the_life_counts_from_before_the_request() -> None:
     assert order == ["secret", "clock, 0 sent"]
 
 
+@pytest.mark.fault("secret-rotation")
 def test_a_changed_secret_is_noticed_and_used() -> None:
     """`changed` tells of a rotation, and the next fetch sends the new secret."""
     rotated = Source("before")
@@ -219,6 +230,7 @@ def test_a_changed_secret_is_noticed_and_used() -> None:
     assert (sent, source.changed()) == (["before", "after"], False)
 
 
+@pytest.mark.fault("secret-missing")
 def test_a_missing_secret_sends_nothing() -> None:
     """Without a client secret there is no request, and the source's own error is told."""
     with TokenServer() as server:
@@ -236,6 +248,7 @@ def test_rules_reach_the_answer() -> None:
 # Refusals
 
 
+@pytest.mark.fault("retry-after")
 def test_refusals_are_told_with_status_and_wish() -> None:
     """An error answer keeps its status and the server's Retry-After."""
     with TokenServer(refusal(429, "slow_down", {"Retry-After": "7"})) as server:
@@ -244,15 +257,20 @@ def test_refusals_are_told_with_status_and_wish() -> None:
     assert (error.http_status, error.retry_after) == (429, 7.0)
 
 
+@pytest.mark.fault("redirect")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_not_followed(status: int) -> None:
+@pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])
+def test_redirects_are_not_followed(
+    status: int, method: type[ClientSecretBasic | ClientSecretPost]
+) -> None:
     """The secret never travels to another address, and a dripping body is not waited for."""
     with TokenServer() as other:
         step = answer(status, b"x" * 1000, {"Location": other.url})
-        assert verdict(drip(step, 0.0001)) == (REJECTED, "redirected")
+        assert verdict(drip(step, 0.0001), method=method) == (REJECTED, "redirected")
         assert other.requests == []
 
 
+@pytest.mark.fault("secret-in-output")
 @pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])
 def test_echoed_credentials_are_masked(
     method: type[ClientSecretBasic | ClientSecretPost],
@@ -273,6 +291,7 @@ def test_echoed_credentials_are_masked(
 # The wire
 
 
+@pytest.mark.fault("broken-answer")
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
@@ -284,6 +303,9 @@ def test_echoed_credentials_are_masked(
             b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
             (UNAVAILABLE, "connection_failed"),
         ),
+        (reset_after(b""), (UNAVAILABLE, "connection_failed")),
+        (reset_after(token()[:-1]), (UNAVAILABLE, "connection_failed")),
+        (answer(200, b"{}", {"Content-Length": "1"}), (INVALID, "unreadable_answer")),
         (cut(token(), -1), (UNAVAILABLE, "response_truncated")),
         (CHUNKED + b"40\r\n{", (UNAVAILABLE, "response_truncated")),
         (CHUNKED + b"zz\r\n{", (UNAVAILABLE, "response_truncated")),
@@ -298,6 +320,7 @@ def test_wire_faults(step: Step, expected: tuple[type, str]) -> None:
     assert verdict(step) == expected
 
 
+@pytest.mark.fault("broken-answer")
 def test_every_cut_is_noticed() -> None:
     """An answer that ends early, at whatever byte, never passes for a token."""
     whole = token("tok-1")
@@ -321,6 +344,7 @@ def test_every_framing_is_read(whole: bytes) -> None:
         assert client(server.url).fetch().access_token == Secret("tok-1")
 
 
+@pytest.mark.fault("endpoint-down")
 def test_a_refused_connection() -> None:
     """Nobody listens: its own code, and the message names the place."""
     with TokenServer() as server:
@@ -330,6 +354,7 @@ def test_a_refused_connection() -> None:
     assert f"127.0.0.1:{url.rpartition(':')[2].partition('/')[0]} refuses" in error.message
 
 
+@pytest.mark.fault("endpoint-down")
 def test_a_name_that_cannot_be_resolved() -> None:
     """A name without an address has its own code; this one is too long for a query to be sent."""
     name = ".".join(["x" * 60] * 5)
@@ -369,6 +394,33 @@ def test_headers_beyond_latin_1() -> None:
 # Size
 
 
+@pytest.mark.fault("oversized-answer")
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), (UNAVAILABLE, "connection_failed")),
+        (endless(b"HTTP/1.1 200 OK\r\nX: ", b"y"), (UNAVAILABLE, "connection_failed")),
+        (endless(b"", b"H"), (UNAVAILABLE, "connection_failed")),
+        (endless(b"HTTP/1.1 200 OK\r\n\r\n", b" "), (INVALID, "too_large")),
+        (endless(CHUNKED, b"fff\r\n" + b" " * 0xFFF + b"\r\n"), (INVALID, "too_large")),
+        (endless(CHUNKED, b"2;" + b"x" * 999 + b"\r\n{}\r\n"), (UNAVAILABLE, "timeout")),
+        (endless(CHUNKED + b"0\r\n", b"X: y\r\n"), (UNAVAILABLE, "timeout")),
+        (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), (UNAVAILABLE, "timeout")),
+    ],
+    ids=["headers", "header", "status", "body", "chunks", "extensions", "trailers", "100 Continue"],
+)
+def test_an_endless_answer_ends(step: Step, expected: tuple[type, str]) -> None:
+    """What has no end is given up at its size or at the deadline, and memory is bounded."""
+    tracemalloc.start()
+    try:
+        began = time.monotonic()
+        assert verdict(step, timeout_s=1.0) == expected
+        assert time.monotonic() - began < PATIENT_S
+        assert tracemalloc.get_traced_memory()[1] < 64 * MAX_BODY_BYTES
+    finally:
+        tracemalloc.stop()
+
+
 def test_the_largest_body_is_read() -> None:
     """A body of exactly the limit is taken."""
     text = b'{"access_token": "tok-1"}'
@@ -376,6 +428,7 @@ def test_the_largest_body_is_read() -> None:
         assert client(server.url).fetch().access_token == Secret("tok-1")
 
 
+@pytest.mark.fault("oversized-answer")
 @pytest.mark.parametrize(
     "step",
     [
@@ -390,6 +443,7 @@ def test_a_body_beyond_the_limit_is_refused(step: bytes) -> None:
     assert verdict(step) == (INVALID, "too_large")
 
 
+@pytest.mark.fault("broken-answer")
 @pytest.mark.parametrize(
     ("coding", "packed"),
     [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress)],
@@ -404,6 +458,7 @@ def test_compressed_answers(coding: str, packed: Callable[[bytes], bytes]) -> No
         assert verdict(answer(200, damaged, headers)) == (INVALID, "undecodable_answer")
 
 
+@pytest.mark.fault("broken-answer")
 def test_an_unknown_compression_is_refused() -> None:
     """What we never asked for and cannot read is told as such."""
     step = answer(200, b"x", {"Content-Encoding": "br"})
@@ -413,6 +468,7 @@ def test_an_unknown_compression_is_refused() -> None:
 # Time
 
 
+@pytest.mark.fault("slow-answer")
 @pytest.mark.parametrize(
     "step",
     [
@@ -431,6 +487,7 @@ def test_the_deadline_is_total(step: Step) -> None:
     assert time.monotonic() - began < SHORT_S + 2
 
 
+@pytest.mark.fault("slow-answer")
 def test_a_silent_tls_handshake_ends_in_time() -> None:
     """The deadline reaches into the handshake, where no HTTP timeout is total."""
     with silence() as port:
@@ -438,6 +495,7 @@ def test_a_silent_tls_handshake_ends_in_time() -> None:
     assert (type(error), error.code) == (UNAVAILABLE, "timeout")
 
 
+@pytest.mark.fault("slow-answer")
 def test_a_connection_that_is_never_taken_ends_in_time() -> None:
     """A host that answers nothing at all costs no more than the deadline."""
     with contextlib.ExitStack() as stack:
@@ -451,6 +509,7 @@ def test_a_connection_that_is_never_taken_ends_in_time() -> None:
     assert (type(error), error.code) == (UNAVAILABLE, "timeout")
 
 
+@pytest.mark.fault("slow-answer")
 def test_a_line_cut_early_carries_nothing() -> None:
     """A connection that is made after the deadline is ended before a request goes out."""
     ours, theirs = socket.socketpair()
@@ -466,6 +525,7 @@ def test_a_line_cut_early_carries_nothing() -> None:
     Line().close()
 
 
+@pytest.mark.fault("slow-answer")
 def test_no_descriptor_is_left() -> None:
     """Good and bad exchanges alike give back every file descriptor."""
     before = open_files()
@@ -512,6 +572,7 @@ def test_a_replaced_ca_file_is_read_again(tmp_path: Path) -> None:
         assert source.fetch().access_token == Secret("tok-1")
 
 
+@pytest.mark.fault("certificate-not-trusted")
 @pytest.mark.parametrize(
     ("name", "days", "trusts", "reason"),
     [
@@ -533,6 +594,20 @@ def test_certificates_are_verified(
     assert "check ca_file and the clock of this machine" in error.message
 
 
+@pytest.mark.fault("certificate-not-trusted")
+def test_old_tls_is_refused(tmp_path: Path) -> None:
+    """A server that speaks nothing newer than TLS 1.0 gets no secret."""
+    ca_file, context = authority(tmp_path)
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with TokenServer(tls=context) as server:
+        error = failure(client(server.url, ca_file=ca_file))
+        assert server.requests == []
+    assert (type(error), error.code) == (UNAVAILABLE, "tls_failed")
+
+
+@pytest.mark.fault("certificate-not-trusted")
 def test_a_server_without_tls() -> None:
     """TLS to a plain port says that it is TLS that fails."""
     with TokenServer() as server:
@@ -572,6 +647,7 @@ def test_a_proxy_over_tls(tmp_path: Path) -> None:
         assert failure(client("http://as.test/token", **options)).code == "proxy_failed"  # type: ignore[arg-type]
 
 
+@pytest.mark.fault("proxy-down")
 def test_a_proxy_that_refuses() -> None:
     """A proxy that will not connect has a code of its own, and its password is not shown."""
     with TokenServer(answer(407)) as proxy:
@@ -582,6 +658,7 @@ def test_a_proxy_that_refuses() -> None:
     assert (seen.method, seen.path, "pa55" in str(error)) == ("CONNECT", "as.test:443", False)
 
 
+@pytest.mark.fault("proxy-down")
 def test_a_proxy_that_is_not_there() -> None:
     """A dead proxy is told as the proxy's fault."""
     with TokenServer() as proxy:

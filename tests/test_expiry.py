@@ -62,6 +62,44 @@ def test_relative_fields(name: str, value: object) -> None:
     assert life({name: value})[0] in (3600, 3601)
 
 
+@pytest.mark.parametrize("value", [7_200_000, "7200000", 7_200_000.0])
+def test_a_life_in_milliseconds(value: object) -> None:
+    """The configured unit counts for every name; an instant is known by its size all the same."""
+    rules = AnswerRules(unit_s=0.001)
+    assert life({"expires_in": value}, rules) == (7200, "expires_in")
+    assert life({"expires_at": (START + HOUR) * 1000}, rules) == (HOUR, "expires_at")
+    assert life({"expires": (START + HOUR) * 1000}, rules) == (HOUR, "expires_at")
+    assert code({"expires_in": 999}, rules) == "expires_in_not_positive"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (60, (60, "expires_in")),
+        ("60", (60, "expires_in")),
+        (START + HOUR, (HOUR, "expires_at")),
+        ((START + HOUR) * 1000, (HOUR, "expires_at")),
+        ("2025-11-24T17:00:00Z", (HOUR, "expires_at")),
+        ("Mon, 24 Nov 2025 17:00:00 GMT", (HOUR, "expires_at")),
+        ("soon", (900, "default")),
+        (None, (900, "default")),
+    ],
+)
+def test_a_configured_field_is_the_only_one(value: object, expected: tuple[int, str]) -> None:
+    """Where a path is given no other field is believed; its size tells a life from an instant."""
+    rules = AnswerRules(expiry_path="meta.ttl")
+    members = {"expires_in": 5, "expires_at": START + 5, "meta": {"ttl": value}}
+    headers = {"date": "Mon, 24 Nov 2025 16:00:00 GMT"}
+    assert life(members, rules, headers)[1] == expected[1]
+    assert abs(life(members, rules, headers)[0] - expected[0]) <= 1
+
+
+def test_what_stands_beside_the_token_is_believed_first() -> None:
+    """An envelope's own life comes before one at the top, which may be another thing's."""
+    members = {"expires_in": 5, "data": {"token": OPAQUE, "expire": 70}}
+    assert life(members, AnswerRules(token_path="data.token")) == (70, "expires_in")
+
+
 def test_sums_round_down() -> None:
     """The token counts as expired no later than it is: the sum is rounded, not its parts."""
     assert [life({"expires_in": v})[0] for v in (10, 10.25, "10.24", 10.2)] == [10, 11, 10, 10]

@@ -65,6 +65,42 @@ def test_the_plan_of_a_token_whose_life_is_not_known(tmp_path: Path) -> None:
     ]
 
 
+def test_manners_that_are_not_usual_are_in_the_plan(tmp_path: Path) -> None:
+    """What makes a provider unlike RFC 6749 is told, and a secret in the URL is warned of."""
+    found = plan(
+        tmp_path,
+        auth_method="client_secret_post",
+        grant_type="client_credential",
+        http_method="GET",
+        request_format="query",
+        token_path="data.accessToken",
+        expiry_path="data.ttl",
+        expiry_unit="ms",
+        token_type="Token",
+        introspection_url="https://as.example/introspect?tenant=hidden",
+    )
+    assert found.manners == (
+        ("request", "GET, parameters in the URL, grant_type client_credential"),
+        (
+            "answer",
+            "token_path data.accessToken, expiry_path data.ttl, expiry_unit ms, token_type Token",
+        ),
+        (
+            "introspection",
+            "https://as.example/introspect, when an answer doesn't say how long the token lives",
+        ),
+    )
+    (warning,) = (text for text in found.warnings if "URL" in text)
+    assert warning == (
+        "the client secret stands in the URL of the request, which servers and proxies on the way "
+        'may log (freshtoken never does). If the provider takes a form, set request_format = "form"'
+    )
+    lines = str(found).splitlines()
+    assert lines[2] == "  request          GET, parameters in the URL, grant_type client_credential"
+    bare = plan(tmp_path, grant_type="", request_format="json")
+    assert bare.manners == (("request", "POST, parameters in a JSON object, grant_type not sent"),)
+
+
 def test_where_the_life_is_known_from(tmp_path: Path) -> None:
     """The configuration comes first, then the stored token, the preset, and an assumption."""
     preset = {"provider": "ebay", "token_url": "https://as.example/token"}
@@ -141,7 +177,7 @@ def test_writes_to_aws_are_counted_against_its_limit(tmp_path: Path) -> None:
 def test_the_cure_for_too_many_versions_is_the_key_that_makes_them(tmp_path: Path) -> None:
     """Where max_age causes the writes, longer tokens would not help."""
     found = plan(tmp_path, SECRET, max_age="10m")
-    assert found.warnings[-1].endswith("Use a file, or set max_age to 14m 24s or longer")
+    assert found.warnings[-1].endswith("Use a file, or set max_age to 15m 10s or longer")
 
 
 def test_rare_exchanges_have_digits_that_mean_something(tmp_path: Path) -> None:
@@ -151,7 +187,8 @@ def test_rare_exchanges_have_digits_that_mean_something(tmp_path: Path) -> None:
 
 def test_tokens_that_kill_each_other_want_one_sink(tmp_path: Path) -> None:
     """With revokes_previous a second sink has a dead token for a moment."""
-    found = plan(tmp_path, FILE, SECRET, reissue="revokes_previous", lifetime="1h")
+    keys = {"reissue": "revokes_previous", "single_writer": True, "lifetime": "1h"}
+    found = plan(tmp_path, FILE, SECRET, **keys)
     assert found.warnings == (
         (
             "a new token kills the old one, and until the last sink is written its readers have "
@@ -165,7 +202,7 @@ def test_a_secret_that_is_not_in_its_file_is_told(tmp_path: Path) -> None:
     """The commonest mistake shows before the first exchange; online it is a finding instead."""
     source = {"file": "secret"}
     (warning,) = plan(tmp_path, client_secret=source).warnings
-    assert warning.startswith(f"no client secret: the file {tmp_path}/secret cannot be read")
+    assert warning.startswith(f"no secret: the file {tmp_path}/secret cannot be read")
     assert plan(tmp_path, online=True, client_secret=source).warnings == ()
     (tmp_path / "secret").write_text("s3cret")
     assert plan(tmp_path, client_secret=source).warnings == ()
@@ -190,3 +227,40 @@ def test_the_life_that_is_said_to_fit_fits(
     life = life_that_fits(policy)
     assert 86_400 / due_at(token(requested_at=0, life=life), policy, 1.0) <= VERSIONS_PER_DAY
     assert life % 60 == 0
+
+
+def test_the_budget_of_a_client_is_set_against_what_its_tokens_need(tmp_path: Path) -> None:
+    """`check` does the sum for all tokens of a client, and says where the count is kept."""
+    in_aws = {"sinks": [SECRET]}
+    tables = {
+        "one": {**BASE, "sinks": [FILE], "max_exchanges": "50/12h"},
+        "two": {**BASE, **in_aws, "max_exchanges": "50/12h"},
+        "three": {**BASE, "sinks": [{"type": "file", "path": "three.json"}]},
+        "four": {**BASE, **in_aws, "client_id": "other", "max_exchanges": "10/d"},
+    }
+    tables["three"]["max_exchanges"] = "50/12h"
+    tables["four"]["sinks"] = [{**SECRET, "secret_id": "prod/four"}]
+    plans = {
+        plan.token: plan
+        for plan in forecasts(
+            Config(tokens_of({"tokens": tables}), str(tmp_path), "here"), wiring(), online=False
+        )
+    }
+
+    kept = f"50/12h, which is 100 a day for this client; kept in {tmp_path}/.one.json.budget"
+    assert [plans[name].manners for name in ("one", "two", "three")] == [(("budget", kept),)] * 3
+    anew = (
+        "10/1d, which is 10 a day for this client; counted anew by each process: no file sink "
+        "keeps it"
+    )
+    assert plans["four"].manners == (("budget", anew),)
+    short = "the tokens of this client need up to {} exchanges a day, and max_exchanges allows {}: "
+    assert any(w.startswith(short.format(117, 100)) for w in plans["one"].warnings)
+    assert any(w.startswith(short.format(39, 10)) for w in plans["four"].warnings)
+
+
+def test_a_budget_that_is_enough_is_no_warning(tmp_path: Path) -> None:
+    """One token in an hour fits into a hundred exchanges a day."""
+    found = plan(tmp_path, max_exchanges="50/12h")
+    assert [warning for warning in found.warnings if "max_exchanges" in warning] == []
+    assert "  budget           50/12h, which is 100 a day for this client;" in str(found)

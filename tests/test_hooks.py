@@ -25,6 +25,7 @@ from job.events import (
     TokenAtRisk,
     TokenDelivered,
     TokenExpired,
+    TokenRefreshed,
 )
 from job.oauth.transport import Transport
 from job.observe.hook_actions import CommandHook, SignalHook, WebhookHook
@@ -104,6 +105,15 @@ def test_a_new_token() -> None:
     assert place.events == [HookRan("tiki", "hook", "refreshed", 0, "done")] * 2
 
 
+def test_the_expiry_is_a_fact_where_it_is_known() -> None:
+    """That of the token that was got, not of another one that is delivered again."""
+    recorder = Recorder()
+    place = Place(on_refresh=(recorder,))
+    place.play(TokenRefreshed("tiki", "9f2c", START + 3600, "expires_in", START, 1, 1))
+    place.play(DELIVERED, AGAIN)
+    assert [occasion.expires_at for occasion in recorder.seen] == [START + 3600, None]
+
+
 def test_trouble_is_told_once_and_its_end_once() -> None:
     """Between the first alarm and the moment when all readers are well again, nothing repeats."""
     recorder = Recorder()
@@ -179,6 +189,7 @@ def test_the_end() -> None:
     place.hooks.observe(DELIVERED)
     assert slow.began.acquire(timeout=PATIENCE_S)
     assert failing.began.acquire(timeout=PATIENCE_S)
+    place.hooks.settle(0.0)
     place.hooks.finish(0.0)
     slow.may_end.release()
     place.settle()

@@ -1,11 +1,13 @@
 """One pass over the tokens: several at a time, and one that fails alone."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from fakes import START, FakeClock, MemorySink, ScriptedSource, record, token
 
+from job.clock import system_clock
 from job.errors import EndpointUnavailable, RequestRejected, SinkRejected, SinkUnavailable
 from job.events import (
     Event,
@@ -15,10 +17,12 @@ from job.events import (
     TokenPromiseUnholdable,
     TokenUnchanged,
 )
-from job.once import WORKERS, Outcome, run_once, worst
+from job.limits import Rate
+from job.once import WORKERS, Outcome, Pass, worst
 from job.refresh import Refresher, TokenSource
 from job.schedule import Plan, Policy
 from job.sinks import Sink
+from job.throttle import Gate, Throttle
 from job.tokens import Token
 
 PATIENCE_S = 10.0
@@ -34,7 +38,7 @@ def refresher(name: str, source: TokenSource, *sinks: Sink) -> Refresher:
 def run(*refreshers: Refresher, force: bool = False) -> tuple[list[Outcome], list[Event]]:
     """Step them once; return the outcomes and what was reported."""
     told: list[Event] = []
-    return run_once(refreshers, told.append, force=force), told
+    return Pass(refreshers, told.append, force=force, timeout_s=PATIENCE_S).run(), told
 
 
 def test_nothing_due_is_no_news() -> None:
@@ -200,3 +204,119 @@ def test_no_tokens_is_a_pass_too() -> None:
 def test_what_every_pass_finds_is_no_news(events: tuple[Event, ...], *, news: bool) -> None:
     """Cron mails whatever is printed: only what happened is told, and then the whole of it."""
     assert Outcome("one", events, current=True).news == (events if news else ())
+
+
+# The end of a pass that does not end
+
+
+class Hanging:
+    """A source that hangs until the test ends."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.open = threading.Event()
+
+    def fetch(self) -> Token:
+        self.begun.set()
+        self.open.wait(PATIENCE_S)
+        return token("late")
+
+    def changed(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    """Give a source that hangs; no thread is left of it."""
+    before = set(threading.enumerate())
+    made = Hanging()
+    yield made
+    made.open.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE_S)
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.fault("once-hangs")
+def test_a_pass_ends_by_itself(hanging: Hanging) -> None:
+    """Promise: what hangs is given up, counts as failing for now, and takes nobody along."""
+    good = refresher("good", ScriptedSource(token("new")))
+    both = [refresher("hung", hanging), good]
+    outcomes = Pass(both, lambda _: None, force=False, timeout_s=0.1, stop_s=0.05).run()
+    assert [(one.token, one.exit_status, one.current) for one in outcomes] == [
+        ("good", 0, True),
+        ("hung", 75, False),
+    ]
+    assert outcomes[1].as_json() == {"outcome": "failed", "exit_status": 75, "events": []}
+
+
+@pytest.mark.fault("sigterm-once")
+def test_a_stop_finishes_what_is_in_hand_and_begins_nothing(hanging: Hanging) -> None:
+    """Promise: SIGTERM costs no token that has been asked for; the others are asked for later."""
+    waiting = [ScriptedSource(token(f"tok-{n}")) for n in range(3)]
+    sink = MemorySink()
+    busy = [Hanging() for _ in range(WORKERS - 1)]
+    made = [refresher("hung", hanging, sink)]
+    made += [refresher(f"busy-{n}", source) for n, source in enumerate(busy)]
+    made += [refresher(f"wait-{n}", source) for n, source in enumerate(waiting)]
+    one = Pass(made, lambda _: None, force=False, timeout_s=PATIENCE_S)
+    outcomes = list[Outcome]()
+    thread = threading.Thread(target=lambda: outcomes.extend(one.run()))
+    thread.start()
+    assert all(source.begun.wait(PATIENCE_S) for source in [hanging, *busy])
+    one.stop("stop", "SIGTERM")
+    one.stop("stop", "SIGTERM")
+    thread.join(0.05)
+    assert thread.is_alive()
+    for source in [hanging, *busy]:
+        source.open.set()
+    thread.join(PATIENCE_S)
+    ended = {outcome.token: outcome.exit_status for outcome in outcomes}
+    assert {name for name, status in ended.items() if status == 0} == {
+        "hung",
+        *(f"busy-{n}" for n in range(WORKERS - 1)),
+    }
+    assert {ended[f"wait-{n}"] for n in range(3)} == {75}
+    assert sum(source.fetched for source in waiting) == 0
+    assert sink.stored is not None
+
+
+def test_a_token_that_is_put_off_has_its_turn_in_the_same_pass() -> None:
+    """Limits spread a pass over a little time; none of its tokens is left behind."""
+    throttle = Throttle(system_clock)
+    endpoint = throttle.endpoint("as.example", 4, Rate(2, 0.2))
+    names = [f"t{number}" for number in range(6)]
+    limited = [
+        Refresher(
+            name,
+            ScriptedSource(token(f"tok-{name}", int(time.time()))),
+            [MemorySink()],
+            Plan(Policy(), name),
+            "key",
+            system_clock,
+            turn=Gate(name, throttle, endpoint).turn,
+        )
+        for name in names
+    ]
+    outcomes, told = run(*limited)
+
+    assert [(outcome.token, outcome.exit_status) for outcome in outcomes] == [
+        (name, 0) for name in names
+    ]
+    assert len([event for event in told if event.name == "token.refreshed"]) == 6
+
+
+def test_a_turn_that_comes_too_late_is_left_for_the_next_pass() -> None:
+    """A spent budget does not keep cron waiting: the token is told to be not current."""
+    throttle = Throttle(system_clock)
+    budget = throttle.budget("client", Rate(1, 3600.0))
+    budget.spend(throttle.now())
+    gate = Gate("t", throttle, throttle.endpoint("as.example", 4, Rate(2, 1.0)), budget)
+    source = ScriptedSource(token())
+    limited = Refresher(
+        "t", source, [MemorySink()], Plan(Policy(), "t"), "key", system_clock, turn=gate.turn
+    )
+    outcomes, told = run(limited)
+
+    assert [(outcome.exit_status, source.fetched) for outcome in outcomes] == [(75, 0)]
+    assert [event.name for event in told] == ["token.budget_short"]

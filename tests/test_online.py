@@ -45,8 +45,9 @@ def findings(
         "client_id": "id",
         "client_secret": {"env": "ONE_SECRET"},
         "sinks": [{"type": "file", "path": "one.json"}],
-    }
-    config = Config(tokens_of({"tokens": {"one": table | keys}}), str(folder), "here")
+    } | keys
+    given = {key: value for key, value in table.items() if value is not None}
+    config = Config(tokens_of({"tokens": {"one": given}}), str(folder), "here")
     now = clock or FakeClock()
     return list(probe("one", config, Wiring(environ, "host", now), now))
 
@@ -76,6 +77,56 @@ def test_all_is_well_with_a_server_of_the_real_kind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def discovered(folder: Path, *script: bytes, **more: object) -> list[Finding]:
+    """Probe a token of an issuer whose metadata hold `more`."""
+    with TokenServer() as server:
+        issuer = f"http://127.0.0.1:{server.port}"
+        document = {"issuer": issuer, "token_endpoint": f"{issuer}/token"} | more
+        server.add(*script, answer(200, document), refusal(400, "invalid_request"))
+        found = findings(folder, "", token_url=None, issuer=issuer)
+        url, place = f"{issuer}/token", f"{issuer}/.well-known/oauth-authorization-server"
+        return [
+            Finding(f.what, f.good, f.text.replace(place, "PLACE").replace(url, "URL"))
+            for f in found
+            if f.what in {"discovery", "endpoint"}
+        ]
+
+
+def test_discovery(tmp_path: Path) -> None:
+    """What the issuer says is told, and the endpoint that it names is tried."""
+    endpoint = Finding(
+        "endpoint",
+        good=True,
+        text="127.0.0.1 answers (HTTP 400 to an empty request, as it should)",
+    )
+    assert discovered(tmp_path) == [
+        Finding(
+            "discovery",
+            good=True,
+            text="PLACE names URL, which takes client_secret_basic; client_secret_basic is used",
+        ),
+        endpoint,
+    ]
+    methods = ["client_secret_basic", "client_secret_post"]
+    grants = {"token_endpoint_auth_methods_supported": methods, "grant_types_supported": ["x"]}
+    assert discovered(tmp_path, **grants) == [
+        Finding(
+            "discovery",
+            good=True,
+            text="PLACE names URL, which takes client_secret_basic, client_secret_post; "
+            "client_secret_post is used; client_credentials is not among the grants that it lists",
+        ),
+        endpoint,
+    ]
+
+
+def test_discovery_that_fails(tmp_path: Path) -> None:
+    """What is wrong with the metadata is told; there is no endpoint to try then."""
+    (finding,) = discovered(tmp_path, issuer="https://other.example")
+    assert (finding.what, finding.good) == ("discovery", False)
+    assert "names another issuer, https://other.example" in finding.text
+
+
 def test_neither_client_nor_grant_is_sent(tmp_path: Path) -> None:
     """The request can neither mint a token nor count as a failed login."""
     with TokenServer(refusal(400, "invalid_request")) as server:
@@ -96,11 +147,21 @@ def test_an_endpoint_that_says_no_is_there(tmp_path: Path, status: int) -> None:
     )
 
 
+def test_an_endpoint_that_says_no_with_success_is_there(tmp_path: Path) -> None:
+    """A provider that answers everything with HTTP 200 is asked in its own way, and says no."""
+    ways = {"http_method": "GET", "request_format": "query"}
+    with TokenServer(answer(200, {"errcode": 41002, "errmsg": "appid missing"})) as server:
+        found = {f.what: f.good for f in findings(tmp_path, server.url, **ways)}
+        (seen,) = server.requests
+    assert (found["endpoint"], seen.method, seen.path, seen.pairs) == (True, "GET", "/token", ())
+
+
 @pytest.mark.parametrize(
     ("step", "text"),
     [
+        (answer(200, {"ok": True}), "the answer holds no access_token; check token_url (HTTP 200)"),
         (answer(404), "there is no token endpoint at this address; check token_url (HTTP 404)"),
-        (answer(405), "this address takes no POST; check token_url (HTTP 405)"),
+        (answer(405), "this address takes no such method; check token_url and http_method"),
         (answer(503), "the server cannot answer now (HTTP 503)"),
         (answer(200, "<html>"), "the answer holds no access_token; check token_url (HTTP 200)"),
         (answer(307, headers={"Location": "/token/"}), "the server redirects"),
@@ -172,8 +233,22 @@ def test_a_secret_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     assert found[0] == Finding(
         "client secret",
         good=False,
-        text="no client secret: the command false ended with status 1; run it by hand",
+        text="no secret: the command false ended with status 1; run it by hand",
     )
+
+
+def test_a_client_without_a_proof_has_none_to_try(tmp_path: Path) -> None:
+    """With `none` nothing is said of a secret."""
+    table = {
+        "token_url": "http://127.0.0.1:9/token",
+        "client_id": "id",
+        "auth_method": "none",
+        "sinks": [{"type": "file", "path": "one.json"}],
+    }
+    config = Config(tokens_of({"tokens": {"one": table}}), str(tmp_path), "here")
+    clock = FakeClock()
+    found = list(probe("one", config, Wiring({}, "host", clock), clock))
+    assert [finding.what for finding in found] == ["endpoint", "sink"]
 
 
 def test_sinks_are_read(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_wheel_is_the_package_and_its_command(tmp_path: Path) -> None:
     }
     assert names == sources
     assert {"job/config/presets.toml", "job/py.typed", "job/cli.py"} <= names
-    assert "freshtoken=job.cli:main" in entry_points
+    assert "freshtoken=job.__main__:main" in entry_points
 
 
 def test_the_image_runs_without_root_and_without_a_shell() -> None:

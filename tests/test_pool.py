@@ -167,6 +167,7 @@ def test_its_threads_never_keep_the_process_alive(gates: Callable[[], Gate]) -> 
     assert pool.stop(0.0) is False
 
 
+@pytest.mark.fault("no-threads")
 def test_no_thread_to_be_had_is_told_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise: a task is never kept where nothing would ever run it."""
     pool, ran = Pool(2), list[str]()
@@ -181,6 +182,7 @@ def test_no_thread_to_be_had_is_told_to_the_caller(monkeypatch: pytest.MonkeyPat
     assert ran == []
 
 
+@pytest.mark.fault("no-threads")
 def test_the_threads_that_are_there_do_the_work_at_a_limit(
     gates: Callable[[], Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,3 +225,35 @@ def test_many_submitters_lose_nothing() -> None:
     assert all(everything.acquire(timeout=PATIENCE_S) for _ in range(1000))
     assert pool.stop(PATIENCE_S) is True
     assert sorted(ran.get_nowait() for _ in range(1000)) == list(range(1000))
+
+
+@pytest.mark.fault("targets-hang")
+def test_slow_tasks_have_half_of_the_threads(gates: Callable[[], Gate]) -> None:
+    """Promise: tasks that hang leave threads to the others, however many and urgent they are."""
+    pool, slow, swift = Pool(4), [gates() for _ in range(6)], [gates() for _ in range(3)]
+    for gate in slow:
+        pool.submit(float("-inf"), gate, slow=True)
+    assert all(begun(gate) for gate in slow[:2])
+    for gate in swift:
+        pool.submit(1e9, gate)
+    assert all(begun(gate) for gate in swift[:2])
+    assert not any(gate.begun.is_set() for gate in [*slow[2:], swift[2]])
+    swift[0].open.set()
+    assert begun(swift[2])
+    slow[0].open.set()
+    assert begun(slow[2])
+    assert not any(gate.begun.is_set() for gate in slow[3:])
+    for gate in [*slow, *swift]:
+        gate.open.set()
+    assert pool.stop(PATIENCE_S) is True
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_slow_tasks_always_have_a_thread(size: int) -> None:
+    """Promise: slow tasks are done too, one after the other, and waiting ones wake up for it."""
+    pool, done = Pool(size), [threading.Event() for _ in range(20)]
+    for event in done:
+        pool.submit(0.0, event.set, slow=True)
+        pool.submit(0.0, lambda: None)
+    assert all(event.wait(PATIENCE_S) for event in done)
+    assert pool.stop(PATIENCE_S) is True

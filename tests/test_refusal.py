@@ -16,6 +16,10 @@ from job.secret import Secret
 
 Body = bytes | str | Mapping[str, Any] | list[Any]
 
+RULES = AnswerRules()
+CLIENT = "the server does not accept this client"
+BARE = f"{CLIENT}; check client id, secret and auth_method (HTTP 401)"
+CODED = f"{CLIENT} id, secret or auth_method; check all three (HTTP 401)"
 LATER, OPERATOR, INVALID = EndpointUnavailable, RequestRejected, ResponseInvalid
 
 
@@ -24,13 +28,14 @@ def refuse(
     body: Body = b"",
     headers: Mapping[str, str] | None = None,
     secrets: tuple[Secret, ...] = (),
+    rules: AnswerRules = RULES,
 ) -> ExchangeError:
     """Return the error that an answer means; a mapping becomes JSON."""
     if not isinstance(body, bytes | str):
         body = json.dumps(body)
     content = body.encode() if isinstance(body, str) else body
     with pytest.raises(ExchangeError) as caught:
-        token_of(Answer(status, headers or {}, content, START, secrets), AnswerRules())
+        token_of(Answer(status, headers or {}, content, START, secrets), rules)
     assert caught.value.http_status == status
     return caught.value
 
@@ -50,6 +55,12 @@ def test_statuses_without_a_body(status: int, kind: type) -> None:
     """A bare status decides by itself who has to act; some servers send nothing else."""
     assert verdict(status) == (kind, f"http_{status}")
     assert verdict(status, "<html>Something went wrong</html>") == (kind, f"http_{status}")
+
+
+@pytest.mark.parametrize("status", [408, 425, 500, 503, 100])
+def test_what_passes_is_not_called_a_refusal(status: int) -> None:
+    """Whatever is tried again soon says that the server can't answer now."""
+    assert refuse(status).message == f"the server cannot answer now (HTTP {status})"
 
 
 @pytest.mark.parametrize("code", REJECTED_CODES)
@@ -98,14 +109,81 @@ def test_errors_in_all_shapes(status: int, body: Body, expected: str) -> None:
     assert verdict(status, body) == (OPERATOR, expected)
 
 
+@pytest.mark.fault("error-with-success")
 @pytest.mark.parametrize(
-    "body", [{"errcode": 40013, "errmsg": "invalid appid"}, {"code": 99991663}, {"message": "no"}]
+    ("body", "expected"),
+    [
+        ({"errcode": 40164, "errmsg": "invalid ip"}, (OPERATOR, "error_40164")),
+        ({"errcode": 40013, "errmsg": "invalid appid"}, (OPERATOR, "invalid_client")),
+        ({"errcode": -1, "errmsg": "system busy"}, (LATER, "temporarily_unavailable")),
+        ({"code": "99991400", "msg": "request frequency limit"}, (LATER, "rate_limited")),
+        ({"code": 99991663}, (OPERATOR, "error_99991663")),
+        ({"code": -7}, (OPERATOR, "error_-7")),
+        ({"data": {"error_code": 10002}, "message": "error"}, (OPERATOR, "error_10002")),
+        ({"code": 10**10}, (INVALID, "no_access_token")),
+        ({"status": 401}, (OPERATOR, "error_401")),
+        ({"statusCode": 429}, (LATER, "error_429")),
+        ({"error": 500}, (LATER, "error_500")),
+        ({"error": {"message": "bad key"}}, (OPERATOR, "refused")),
+        ({"error": "Something is wrong"}, (OPERATOR, "refused")),
+        ({"errors": ["no"]}, (OPERATOR, "refused")),
+        ({"success": False, "message": "no"}, (OPERATOR, "refused")),
+        ({"ok": False}, (OPERATOR, "refused")),
+        ({"status": "FAILED"}, (OPERATOR, "refused")),
+        ({"result": "error"}, (OPERATOR, "refused")),
+        ({"code": "UNAUTHENTICATED"}, (OPERATOR, "refused")),
+        ({"code": "Success", "errorCode": "0"}, (INVALID, "no_access_token")),
+        ({"error": {"type": "invalid_grant"}}, (OPERATOR, "invalid_grant")),
+        ({"success": False, "message": "try again later"}, (LATER, "temporarily_unavailable")),
+        ({"code": 0, "message": "no"}, (INVALID, "no_access_token")),
+        ({"code": "200", "status": 201, "success": True}, (INVALID, "no_access_token")),
+        ({"message": "no"}, (INVALID, "no_access_token")),
+    ],
 )
-def test_errors_that_come_as_success(body: dict[str, Any]) -> None:
-    """HTTP 200 without a token and without a known code is an answer that makes no sense."""
-    assert verdict(200, body) == (INVALID, "no_access_token")
+def test_errors_that_come_as_success(body: dict[str, Any], expected: tuple[type, str]) -> None:
+    """With HTTP 200 the body's number counts; without any sign of a no the answer has no sense."""
+    assert verdict(200, body) == expected
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"errcode": 40164}, "the server refuses the request as it is (HTTP 200)"),
+        ({"success": False}, "the server refuses the request as it is (HTTP 200)"),
+        ({"status": 401}, BARE.replace("HTTP 401", "HTTP 200")),
+        ({"error": 503}, "the server cannot answer now (HTTP 200)"),
+    ],
+)
+def test_errors_that_come_as_success_say_what_they_are(body: dict[str, Any], sentence: str) -> None:
+    """The sentence goes with the number in the body, the status stays the one that came."""
+    assert refuse(200, body).message == sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (403, {"message": "invalid client secret"}, "invalid_client"),
+        (400, {"message": "Invalid client"}, "invalid_client"),
+        (401, {"errors": [{"code": "X", "message": "ClientId is Invalid"}]}, "invalid_client"),
+        (401, "<p>Bad client credentials</p>", "invalid_client"),
+        (404, {"message": "app key not valid"}, "invalid_client"),
+        (403, {"error": "forbidden", "message": "invalid client secret"}, "forbidden"),
+        (403, {"message": "invalid clients"}, "http_403"),
+    ],
+)
+def test_a_wrong_client_in_words(status: int, body: Body, expected: str) -> None:
+    """A server without codes that blames the client's id or secret is understood."""
+    assert verdict(status, body) == (OPERATOR, expected)
+    assert verdict(503, body)[0] is LATER
+
+
+def test_a_wrong_secret_that_is_called_the_servers_error() -> None:
+    """ServiceNow says server_error with 401; waiting a second would not help."""
+    body = {"error": "server_error", "error_description": "access_denied"}
+    assert verdict(401, body) == (OPERATOR, "http_401")
+
+
+@pytest.mark.fault("throttled-in-disguise")
 @pytest.mark.parametrize("status", [400, 403])
 @pytest.mark.parametrize(
     "body",
@@ -130,6 +208,7 @@ def test_a_lock_out_is_no_rate_limit() -> None:
     assert verdict(400, body) == (OPERATOR, "invalid_client")
 
 
+@pytest.mark.fault("redirect")
 @pytest.mark.parametrize(
     ("location", "shown"),
     [
@@ -150,11 +229,6 @@ def test_redirects_are_refused_with_their_cure(status: int, location: str, shown
     assert (type(error), str(error)) == (OPERATOR, expected)
 
 
-CLIENT = "the server does not accept this client"
-BARE = f"{CLIENT}; check client id, secret and auth_method (HTTP 401)"
-CODED = f"{CLIENT} id, secret or auth_method; check all three (HTTP 401)"
-
-
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -164,11 +238,19 @@ CODED = f"{CLIENT} id, secret or auth_method; check all three (HTTP 401)"
         ),
         (
             {"status": 401, "message": "invalid client secret"},
-            f"{BARE}; the server says: invalid client secret [http_401]",
+            f"{CODED}; the server says: invalid client secret [invalid_client]",
+        ),
+        (
+            {"status": 401, "message": "Unauthorized"},
+            f"{BARE}; the server says: Unauthorized [http_401]",
         ),
         (
             {"error": "Bad client credentials", "error_debug": "bcrypt hash s3cret"},
-            f"{BARE}; the server says: Bad client credentials [http_401]",
+            f"{CODED}; the server says: Bad client credentials [invalid_client]",
+        ),
+        (
+            {"error": "invalid_client", "error_hint": "The key.", "error_description": "Generic."},
+            f"{CODED}; the server says: The key. [invalid_client]",
         ),
         ("<html>s3cret</html>", f"{BARE} [http_401]"),
     ],
@@ -176,6 +258,68 @@ CODED = f"{CLIENT} id, secret or auth_method; check all three (HTTP 401)"
 def test_messages_say_what_to_do(body: Body, expected: str) -> None:
     """Our sentence comes first, then the server's words in printable form, then the code."""
     assert str(refuse(401, body)) == expected
+
+
+def hydra(registered: str, used: str, mark: str) -> str:
+    """Make Hydra's words for a client that proves itself in the wrong way."""
+    return (
+        f"The OAuth 2.0 Client supports client authentication method {mark}{registered}{mark}, "
+        f"but method {mark}{used}{mark} was requested."
+    )
+
+
+@pytest.mark.parametrize("member", ["error_hint", "error_description"])
+@pytest.mark.parametrize("mark", ['"', "'"])
+def test_the_method_that_a_server_names_is_the_cure(member: str, mark: str) -> None:
+    """Hydra tells which method the client is registered for, in old and in new words."""
+    text = hydra("client_secret_post", "client_secret_basic", mark)
+    error = refuse(401, {"error": "invalid_client", member: text})
+    assert error.code == "invalid_client"
+    assert error.message.startswith(
+        "the server takes another auth_method of this client; "
+        'set auth_method = "client_secret_post" (HTTP 401); the server says: The OAuth 2.0 Client'
+    )
+
+
+def test_a_method_that_we_do_not_know_is_no_cure() -> None:
+    """Only what can be set is told to be set."""
+    body = {"error": "invalid_client", "error_hint": hydra("magic_link", "none", '"')}
+    assert refuse(401, body).message.startswith(CODED)
+
+
+def test_credentials_that_could_not_be_decoded() -> None:
+    """Hydra refuses a raw percent sign in the Basic header: the encoding is what to set."""
+    text = 'The client secret in the HTTP authorization header could not be decoded from "x".'
+    message = refuse(400, {"error": "invalid_request", "error_hint": text}).message
+    assert 'set basic_encoding = "form" (HTTP 400)' in message
+
+
+@pytest.mark.fault("assertion-clock")
+@pytest.mark.parametrize(
+    ("date", "told"),
+    [
+        ("Mon, 24 Nov 2025 16:00:31 GMT", "this machine's clock is 31 s behind the server's"),
+        ("Mon, 24 Nov 2025 15:50:00 GMT", "this machine's clock is 600 s ahead of the server's"),
+        ("Mon, 24 Nov 2025 16:00:30 GMT", ""),
+        ("Mon, 24 Nov 2015 16:00:00 GMT", ""),
+        ("no date", ""),
+    ],
+)
+def test_a_clock_that_is_off_is_told_where_times_are_signed(date: str, told: str) -> None:
+    """A refused assertion may be the fault of our clock; a refused secret never is."""
+    body = {"error": "invalid_client"}
+    signed = refuse(401, body, {"date": date}, rules=AnswerRules(signed=True)).message
+    assert (told in signed, "clock" in signed) == (True, bool(told))
+    assert "clock" not in refuse(401, body, {"date": date}).message
+    passing = refuse(503, body, {"date": date}, rules=AnswerRules(signed=True)).message
+    assert "clock" not in passing
+
+
+def test_what_looks_like_an_assertion_is_masked() -> None:
+    """A server that quotes the assertion brings nothing of it into the message, cut or whole."""
+    text = "assertion eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln and eyJhbGciOiJSUzI1Ni is expired"
+    message = refuse(401, {"error": "invalid_client", "error_description": text}).message
+    assert message.endswith("the server says: assertion *** and *** is expired")
 
 
 def test_every_known_sentence_has_a_cure_or_passes() -> None:
@@ -212,6 +356,7 @@ DATE = "Mon, 24 Nov 2025 16:00:00 GMT"
 LATER_DATE = "Mon, 24 Nov 2025 16:02:00 GMT"
 
 
+@pytest.mark.fault("retry-after")
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [

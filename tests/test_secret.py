@@ -16,9 +16,11 @@ from job.secret import (
     MASK,
     MAX_SECRET_BYTES,
     CommandSecret,
+    CredentialSecret,
     EnvironmentSecret,
     FileSecret,
     Secret,
+    SecretSource,
     WatchedSecret,
     mask,
 )
@@ -26,7 +28,7 @@ from job.secret import (
 VALUE = secrets.token_urlsafe()
 
 
-def unavailable(source: CommandSecret | EnvironmentSecret | FileSecret) -> SecretUnavailable:
+def unavailable(source: SecretSource) -> SecretUnavailable:
     """Return the error of a source that has no secret to give."""
     with pytest.raises(SecretUnavailable) as caught:
         source.resolve()
@@ -111,6 +113,11 @@ def test_a_secret_inside_another_is_masked_whole() -> None:
     assert mask("x s3cret-and-more s3cret", [short, long]) == f"x {MASK} {MASK}"
 
 
+def test_a_secret_that_only_decoding_shows_is_masked() -> None:
+    """Servers escape what need not be escaped: the text comes back decoded, without the value."""
+    assert mask("client=%73%33cret+x", [Secret("s3cret")]) == f"client={MASK}+x"
+
+
 def test_there_may_be_nothing_to_mask() -> None:
     """No secret, an empty one, or none in the text: the text stays."""
     assert mask("text", []) == "text"
@@ -186,6 +193,24 @@ def test_a_file_that_cant_be_read_is_named(tmp_path: Path, name: str, reason: st
     assert f"the file {path} cannot be read ({reason}); check the path" in message
 
 
+def test_a_credential_of_systemd_is_a_file_of_its_own(tmp_path: Path) -> None:
+    """LoadCredential= puts a file into $CREDENTIALS_DIRECTORY, which is read each time."""
+    (tmp_path / "client-secret").write_text(VALUE + "\n")
+    source = CredentialSecret("client-secret", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+    assert source.resolve() == Secret(VALUE)
+    (tmp_path / "client-secret").unlink()
+    assert f"the file {tmp_path}/client-secret cannot be read" in unavailable(source).message
+
+
+def test_a_credential_outside_of_a_service_says_so() -> None:
+    """Without the variable there is no service manager that could have handed it over."""
+    assert unavailable(CredentialSecret("client-secret", {})).message == (
+        "no secret: there is no $CREDENTIALS_DIRECTORY to hold the credential client-secret; "
+        "run as a systemd service with LoadCredential=client-secret:PATH"
+    )
+
+
 def test_a_command_prints_the_secret() -> None:
     """A password manager's command runs without a shell, and its line end is dropped."""
     command = (sys.executable, "-c", "import sys; print(sys.argv[1])", f"$HOME {VALUE}")
@@ -254,3 +279,51 @@ def test_a_source_that_comes_back_has_changed(tmp_path: Path) -> None:
     gone = watched.changed()
     path.write_text("s3cret")
     assert (gone, watched.changed()) == (False, True)
+
+
+def test_secrets_take_turns() -> None:
+    """Each source has its turn, and all that has been read is known to be live."""
+    environ = {"A": "a", "B": "b"}
+    watched = WatchedSecret(EnvironmentSecret("A", environ), EnvironmentSecret("B", environ))
+    assert (watched.count, watched.position, watched.last, watched.live) == (2, 1, None, [])
+    first = watched.resolve()
+    watched.next()
+
+    assert (first, watched.position, watched.last) == (Secret("a"), 2, None)
+    assert (watched.resolve(), watched.last) == (Secret("b"), Secret("b"))
+    assert watched.live == [Secret("a"), Secret("b")]
+    watched.next()
+    assert watched.position == 1
+
+
+def test_a_change_of_any_secret_that_was_used_is_noticed() -> None:
+    """Whichever secret of a list is rotated ends the slow lane; one that was not tried does not."""
+    environ = {"A": "a", "B": "b", "C": "c"}
+    watched = WatchedSecret(*(EnvironmentSecret(name, environ) for name in environ))
+    watched.resolve()
+    watched.next()
+    watched.resolve()
+    environ["C"] = "new"
+    unused = watched.changed()
+    environ["B"] = "new"
+
+    assert (unused, watched.changed()) == (False, True)
+
+
+def test_nothing_has_changed_before_the_first_use() -> None:
+    """A look is a comparison with what was used."""
+    assert not WatchedSecret(EnvironmentSecret("A", {"A": "a"})).changed()
+
+
+def test_what_a_failing_source_means_for_the_program() -> None:
+    """What passes is tried again soon, what lacks a permission exits as such, the rest as 78."""
+    made = [
+        SecretUnavailable("c", "m"),
+        SecretUnavailable("c", "m", permission=True),
+        SecretUnavailable("c", "m", passing=True),
+    ]
+    assert [(error.retryable, error.exit_code) for error in made] == [
+        (False, 78),
+        (False, 77),
+        (True, 75),
+    ]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from job import config
 from job.config.settings import CommonSettings, ConfigFile, SecretSettings, TokenSettings
+from job.config.shape import TABLES
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.config.values import MAX_DURATION_S, seconds
 from job.errors import ConfigError
@@ -116,7 +117,8 @@ def accepted(schema: Mapping[str, Any]) -> Iterator[object]:
     yield from schema.get("enum", ())
     least, most = schema.get("exclusiveMinimum", schema.get("minimum")), schema.get("maximum", 1)
     if least is not None:
-        yield (least + schema.get("exclusiveMaximum", most)) / 2
+        middle = (least + schema.get("exclusiveMaximum", most)) / 2
+        yield int(middle) if schema["type"] == "integer" else middle
     elif "type" in schema and "enum" not in schema:
         yield from VALUES.get(schema["type"], ())
 
@@ -126,10 +128,11 @@ def test_loading_accepts_the_types_that_the_schema_accepts(kind: type) -> None:
     """Each type that the JSON Schema names for a simple key converts, and each other one fails."""
     hints = typing.get_type_hints(kind, include_extras=True)
     for name, schema in schema_of(kind)["properties"].items():
-        right = list(accepted(schema)) if name in hints else []
+        simple = name in hints and name not in TABLES
+        right = list(accepted(schema)) if simple else []
         converted = [msgspec.convert(value, hints[name], strict=True) for value in right]
         assert [list(c) if isinstance(c, tuple) else c for c in converted] == right
-        if name in hints:
+        if simple:
             every = [value for values in VALUES.values() for value in values]
             kinds = tuple(map(type, right))
             for wrong in (value for value in every if type(value) not in kinds):

@@ -5,10 +5,12 @@ import json
 import os
 import pwd
 import secrets
+import socket
 import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -140,6 +142,7 @@ def test_the_file_is_given_away(path: Path) -> None:
         assert (status.st_uid, status.st_gid, mode_of(file)) == (1234, 4321, 0o640)
 
 
+@pytest.mark.fault("wrong-owner")
 @pytest.mark.parametrize("name", ["no-such-name", "4294967295", ""])
 @pytest.mark.parametrize("setting", ["owner", "group"])
 def test_an_unknown_owner_is_refused(path: Path, setting: str, name: str) -> None:
@@ -200,6 +203,7 @@ print(*sorted(roots - {{"__main__"}}))
 # What else may be at the path
 
 
+@pytest.mark.fault("corrupt-document")
 def test_an_empty_file_is_nothing(path: Path) -> None:
     """A file made by touch is no token, and nobody's."""
     path.touch()
@@ -210,6 +214,7 @@ def test_an_empty_file_is_nothing(path: Path) -> None:
     assert sink.read() == record()
 
 
+@pytest.mark.fault("foreign-file")
 @pytest.mark.parametrize("layout", [JSON, RAW])
 @pytest.mark.parametrize(
     "content",
@@ -226,6 +231,7 @@ def test_a_foreign_file_is_refused(path: Path, layout: OutputFormat, content: by
     assert names_in(path.parent) == {"tiki.json", ".tiki.json.lock"}
 
 
+@pytest.mark.fault("foreign-file")
 def test_a_foreign_sidecar_does_not_vouch(path: Path) -> None:
     """A file of that name which freshtoken has not written says nothing about the value."""
     path.write_text("precious")
@@ -245,6 +251,7 @@ def test_the_format_may_be_changed(path: Path, before: OutputFormat, after: Outp
     assert sink.read() == record("tok-2", LATER)
 
 
+@pytest.mark.fault("corrupt-document")
 def test_a_document_that_was_edited_is_none(path: Path) -> None:
     """A document of ours whose token is not the one it names is no record, and not foreign."""
     sink = FileSink(str(path), JSON)
@@ -257,6 +264,7 @@ def test_a_document_that_was_edited_is_none(path: Path) -> None:
     assert sink.read() == record("tok-2", LATER)
 
 
+@pytest.mark.fault("kill-during-write")
 @pytest.mark.parametrize("first", [False, True])
 def test_a_crash_between_the_sidecar_and_the_value_heals(
     path: Path, monkeypatch: pytest.MonkeyPatch, *, first: bool
@@ -282,6 +290,7 @@ def test_a_crash_between_the_sidecar_and_the_value_heals(
     assert sink.read() == record("tok-3", LATER)
 
 
+@pytest.mark.fault("corrupt-document")
 def test_a_value_of_an_unknown_token_is_none(path: Path) -> None:
     """A value that its sidecar does not know is no record, and not foreign: it is replaced."""
     sink = FileSink(str(path), RAW)
@@ -293,6 +302,7 @@ def test_a_value_of_an_unknown_token_is_none(path: Path) -> None:
     assert sink.read() == record("tok-2", LATER)
 
 
+@pytest.mark.fault("target-replaced")
 @pytest.mark.parametrize("dangling", [False, True])
 def test_a_symlink_is_refused(path: Path, *, dangling: bool) -> None:
     """A link is not followed: it stays, and so does what it points to."""
@@ -306,6 +316,7 @@ def test_a_symlink_is_refused(path: Path, *, dangling: bool) -> None:
     assert (path.is_symlink(), real.exists()) == (True, not dangling)
 
 
+@pytest.mark.fault("target-replaced")
 def test_a_symlink_in_place_of_the_lock_is_refused(path: Path) -> None:
     """Nobody can make us create or lock another file."""
     path.with_name(".tiki.json.lock").symlink_to(path.with_name("elsewhere"))
@@ -324,6 +335,7 @@ def test_a_linked_folder_is_followed(path: Path) -> None:
     assert path.exists()
 
 
+@pytest.mark.fault("target-replaced")
 def test_a_directory_is_refused(path: Path) -> None:
     """A folder is no file."""
     path.mkdir()
@@ -332,13 +344,97 @@ def test_a_directory_is_refused(path: Path) -> None:
         assert rejection_of(act).code == "is_directory"
 
 
-def test_a_named_pipe_is_refused(path: Path) -> None:
-    """What is no regular file is refused at once; a pipe without a writer hangs nobody."""
-    os.mkfifo(path)
+def bind(path: Path) -> None:
+    """Make a socket; its address must be short, so it is bound in its folder."""
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path.name)
 
-    assert rejection_of(FileSink(str(path), JSON).read).code == "not_a_file"
+
+def make_device(path: Path) -> None:
+    """Make a device like /dev/zero, which has no end."""
+    if os.getuid() != 0:
+        pytest.skip("only root can do this")
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
 
 
+@pytest.mark.fault("target-replaced")
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("make", [os.mkfifo, bind, make_device])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_file_is_refused(
+    path: Path, make: Callable[[Path], object], *, overwrite: bool
+) -> None:
+    """A pipe without a writer hangs nobody, a device is not read to its end; neither is removed."""
+    make(path)
+    sink = FileSink(str(path), JSON, overwrite=overwrite)
+    for act in (sink.read, lambda: sink.write(record())):
+        refused = rejection_of(act)
+        assert (refused.code, "no regular file" in refused.message) == ("not_a_file", True)
+    assert not path.is_file()
+
+
+@pytest.mark.fault("foreign-file")
+@pytest.mark.parametrize("layout", [JSON, RAW])
+def test_a_huge_file_is_not_read_into_memory(path: Path, layout: OutputFormat) -> None:
+    """Of a foreign file, however large, a beginning is looked at; then it is left alone."""
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    sink = FileSink(str(path), layout)
+    tracemalloc.start()
+    try:
+        for act in (sink.read, lambda: sink.write(record())):
+            assert rejection_of(act).code == "foreign_file"
+        assert tracemalloc.get_traced_memory()[1] < 8 * MAX_BYTES
+    finally:
+        tracemalloc.stop()
+    assert path.stat().st_size == 1 << 40
+
+
+@pytest.mark.fault("corrupt-document")
+@pytest.mark.parametrize("keep", [1, 20, -2])
+def test_a_document_that_was_cut_is_no_token(path: Path, keep: int) -> None:
+    """What can't be read as ours any more is refused like a foreign file, and kept to be seen."""
+    sink = FileSink(str(path), JSON)
+    sink.write(record())
+    cut = path.read_bytes()[:keep]
+    path.write_bytes(cut)
+
+    assert rejection_of(sink.read).code == "foreign_file"
+    assert rejection_of(lambda: sink.write(record("tok-2", LATER))).code == "foreign_file"
+    assert path.read_bytes() == cut
+    FileSink(str(path), JSON, overwrite=True).write(record("tok-2", LATER))
+    assert sink.read() == record("tok-2", LATER)
+
+
+@pytest.mark.fault("corrupt-document")
+@pytest.mark.parametrize("damage", [b"", b"tok", b"\xff\x00tok-1", b"tok-1\n"])
+def test_a_value_that_was_cut_is_no_token(path: Path, damage: bytes) -> None:
+    """A damaged value beside a receipt of ours is no record, and is replaced."""
+    sink = FileSink(str(path), RAW)
+    sink.write(record())
+    path.write_bytes(damage)
+    assert sink.read() is None
+
+    sink.write(record("tok-2", LATER))
+    assert sink.read() == record("tok-2", LATER)
+
+
+@pytest.mark.parametrize("layout", [JSON, RAW])
+def test_a_token_that_could_not_be_read_back_is_not_written(
+    path: Path, layout: OutputFormat
+) -> None:
+    """A text beyond what is read would look foreign from then on: the old token stays instead."""
+    sink = FileSink(str(path), layout)
+    sink.write(record())
+
+    refused = rejection_of(lambda: sink.write(record("x" * (MAX_BYTES + 1), LATER)))
+    assert (refused.code, refused.exit_code) == ("too_large", 74)
+    assert sink.read() == record()
+    sink.write(record("tok-2", LATER))
+    assert sink.read() == record("tok-2", LATER)
+
+
+@pytest.mark.fault("no-folder")
 @pytest.mark.parametrize("parent", ["missing folder", "file"])
 def test_a_missing_folder_is_named_with_its_cure(path: Path, parent: str) -> None:
     """No folder is made unasked; the message holds the command that makes it."""
@@ -362,6 +458,7 @@ def test_a_long_name_is_refused(path: Path) -> None:
 # Faults
 
 
+@pytest.mark.fault("no-permission")
 def test_a_lack_of_permission_is_told_apart(path: Path) -> None:
     """A folder that is not ours ends in exit code 77, and nothing changes."""
     sink = FileSink(str(path), JSON)
@@ -379,6 +476,7 @@ def test_a_lack_of_permission_is_told_apart(path: Path) -> None:
     assert FileSink(str(path), JSON).read() == record()
 
 
+@pytest.mark.fault("disk-error")
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
@@ -420,6 +518,41 @@ def test_every_os_error_has_a_meaning(
     assert (names_in(path.parent), sink.read()) == (before, record())
 
 
+@pytest.mark.fault("short-write")
+def test_a_write_that_loses_bytes_is_no_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has not what it said it wrote gets no torn token published."""
+    sink, real = FileSink(str(path), JSON), os.fsync
+    sink.write(record())
+
+    def fsync(file: int) -> None:
+        real(file)
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            os.ftruncate(file, 5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(SinkUnavailable) as caught:
+            sink.write(record("tok-2", LATER))
+    assert caught.value.code == "io_error"
+    assert (sink.read(), names_in(path.parent)) == (record(), {"tiki.json", ".tiki.json.lock"})
+
+
+@pytest.mark.fault("disk-error")
+def test_a_close_that_fails_is_no_crash(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was only read, locked or synced is closed for good, whatever close(2) says of it."""
+    real = os.close
+
+    def close(file: int) -> None:
+        real(file)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    sink = FileSink(str(path), RAW)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        sink.write(record())
+        assert sink.read() == record()
+
+
 def test_a_folder_that_cant_be_synced_is_no_fault(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,6 +571,7 @@ def test_a_folder_that_cant_be_synced_is_no_fault(
     assert sink.read() == record()
 
 
+@pytest.mark.fault("disk-error")
 def test_an_unsynced_folder_is_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write is done when it is durable: any other failure to sync the folder is reported."""
     real = os.fsync
@@ -453,6 +587,7 @@ def test_an_unsynced_folder_is_tried_again(path: Path, monkeypatch: pytest.Monke
     assert caught.value.code == "io_error"
 
 
+@pytest.mark.fault("disk-full")
 @only_root
 def test_a_full_disk_keeps_the_old_token(path: Path, mount: Callable[..., None]) -> None:
     """No space: the old token is whole, the temporary file is gone, and it heals by itself."""
@@ -468,6 +603,7 @@ def test_a_full_disk_keeps_the_old_token(path: Path, mount: Callable[..., None])
     sink.write(record("tok-2", LATER))
 
 
+@pytest.mark.fault("disk-read-only")
 @only_root
 def test_a_read_only_file_system_is_named(path: Path, mount: Callable[..., None]) -> None:
     """A write to a read-only mount is refused; what is there can still be read."""
@@ -480,6 +616,7 @@ def test_a_read_only_file_system_is_named(path: Path, mount: Callable[..., None]
     assert sink.read() == record()
 
 
+@pytest.mark.fault("mounted-file")
 @only_root
 def test_a_mounted_file_is_refused_before_a_token_is_minted(
     path: Path, mount: Callable[..., None]
@@ -496,6 +633,7 @@ def test_a_mounted_file_is_refused_before_a_token_is_minted(
     assert sink.read() == record()
 
 
+@pytest.mark.fault("mounted-file")
 @only_root
 def test_a_mounted_file_is_refused_where_mounts_cant_be_listed(path: Path) -> None:
     """Without /proc the rename itself tells (EBUSY), and no temporary file stays."""
@@ -519,6 +657,7 @@ def test_a_mounted_file_is_refused_where_mounts_cant_be_listed(path: Path) -> No
 # The lock
 
 
+@pytest.mark.fault("dead-lock-holder")
 def test_a_rival_process_is_waited_for(path: Path) -> None:
     """While another process holds the claim we look again and again, then say who to look for."""
     holder = subprocess.Popen(
@@ -576,6 +715,7 @@ def test_an_interrupted_wait_leaves_no_file_open(path: Path) -> None:
 # What crashes leave
 
 
+@pytest.mark.fault("kill-during-write")
 def test_sweep_removes_what_dead_writers_left(path: Path, tmp_path: Path) -> None:
     """Temporary files of these targets go; all others stay, a living writer's first of all."""
     ours = [
@@ -613,6 +753,7 @@ def test_sweep_looks_into_the_working_folder(path: Path, monkeypatch: pytest.Mon
     assert sweep(iter(["tiki.json"])) == 1
 
 
+@pytest.mark.fault("busy-reader")
 @pytest.mark.parametrize("layout", [JSON, RAW])
 def test_a_busy_reader_sees_no_torn_token(path: Path, layout: OutputFormat) -> None:
     """Thousands of reads beside a writer that never rests: each finds one whole record."""

@@ -4,20 +4,33 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws import REGION, Faults, answer, fail, lose_answer, lose_call, meanwhile, refuse
+from aws import (
+    REGION,
+    Faults,
+    FaultyAws,
+    answer,
+    fail,
+    lose_answer,
+    lose_call,
+    make_client,
+    meanwhile,
+    refuse,
+)
 from botocore import exceptions as aws_exceptions
 from fakes import START, record, token
 
-from job.aws import client_factory
+from job.aws import Account, AwsClients
 from job.errors import SinkError, SinkRejected, SinkUnavailable
 from job.sinks import Superseded
+from job.sinks.secret_text import SecretText
 from job.sinks.secrets_manager import PENDING, SecretsManagerSink
-from job.tokens import OutputFormat, Record, record_of, render, render_receipt
+from job.tokens import END_OF_TIME, OutputFormat, Record, record_of, render, render_receipt
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -220,20 +233,14 @@ def die() -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(
-    ("moment", "layout"),
-    [
-        ("UpdateSecretVersionStage", JSON),
-        ("UpdateSecretVersionStage", RAW),
-        ("TagResource", RAW),
-    ],
-)
+@pytest.mark.fault("writer-dies-between-calls")
+@pytest.mark.parametrize("layout", [JSON, RAW])
 def test_a_crash_between_put_and_promote_is_resumed(
-    aws: "Client", faults: Faults, moment: str, layout: OutputFormat
+    aws: "Client", faults: Faults, layout: OutputFormat
 ) -> None:
     """The next claim promotes what a dead writer had put: no second exchange, no second version."""
     dying = stored(aws, layout)
-    faults.plan(moment, meanwhile(die))
+    faults.plan("UpdateSecretVersionStage", meanwhile(die))
     crash(lambda: dying.write(T1))
     assert stages(aws) == {"tok-0": ["AWSCURRENT"], "tok-1": [PENDING]}
 
@@ -244,12 +251,9 @@ def test_a_crash_between_put_and_promote_is_resumed(
     with sink.claim():
         found = sink.read()
         assert found is not None
-        resumed = moment == "UpdateSecretVersionStage"
-        # A version without its receipt could be anything: a token is minted anew.
-        assert found.receipt == (T1 if resumed else T0).receipt
-        sink.write(T1 if resumed else T2)
-    count = 2 if resumed else 3
-    assert len(aws.describe_secret(SecretId=ID)["VersionIdsToStages"]) == count
+        assert found.receipt == T1.receipt
+        sink.write(T1)
+    assert len(aws.describe_secret(SecretId=ID)["VersionIdsToStages"]) == 2
 
 
 def test_a_version_with_an_older_token_is_not_promoted(aws: "Client", faults: Faults) -> None:
@@ -310,7 +314,7 @@ def test_a_rollback_by_hand_is_written_over(aws: "Client") -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"json_key": "tiki"}, {"compare_and_swap": False}])
 @pytest.mark.parametrize("layout", [JSON, RAW])
-@pytest.mark.parametrize("operation", ["PutSecretValue", "UpdateSecretVersionStage", "TagResource"])
+@pytest.mark.parametrize("operation", ["PutSecretValue", "UpdateSecretVersionStage"])
 def test_a_lost_answer_makes_no_second_version(
     aws: "Client",
     faults: Faults,
@@ -332,6 +336,7 @@ def test_a_lost_answer_makes_no_second_version(
     assert len(aws.describe_secret(SecretId=ID)["VersionIdsToStages"]) == 2
 
 
+@pytest.mark.fault("sink-answer-lost")
 @pytest.mark.parametrize("layout", [JSON, RAW])
 def test_a_lost_answer_to_a_creation_is_harmless(
     aws: "Client", faults: Faults, layout: OutputFormat
@@ -393,14 +398,7 @@ def test_a_secret_is_created_when_asked(aws: "Client", layout: OutputFormat) -> 
     described = aws.describe_secret(SecretId=ID)
     tags = {tag["Key"]: tag["Value"] for tag in described["Tags"]}
     assert (described["KmsKeyId"], tags.pop("team")) == ("alias/mine", "payments")
-    receipt = {
-        "freshtoken:fingerprint": T1.receipt.fingerprint,
-        "freshtoken:request_key": "key",
-        "freshtoken:obtained_at": str(START + 1),
-        "freshtoken:expires_at": str(START + 3601),
-        "freshtoken:previous": "",
-    }
-    assert tags == ({} if layout is JSON else receipt)
+    assert tags == {}
     assert stages(aws) == {"tok-1": ["AWSCURRENT"]}
 
 
@@ -438,18 +436,40 @@ def test_a_foreign_value_is_not_promoted_over(aws: "Client") -> None:
     assert (error.code, current(aws)) == ("foreign_secret", "more precious")
 
 
-@pytest.mark.parametrize("edit", [{"Value": "x"}, {"Key": "freshtoken:obtained_at", "Value": "x"}])
-def test_tags_that_do_not_belong_to_the_value_give_none(
-    aws: "Client", edit: dict[str, str]
-) -> None:
-    """A receipt in tags of another token, or one that was edited, is no record, nor foreign."""
+def test_a_bare_token_put_by_hand_is_foreign(aws: "Client") -> None:
+    """A version whose id is not of our making was put by somebody else, whatever its text."""
     sink = stored(aws, RAW)
-    tag: Any = {"Key": "freshtoken:fingerprint"} | edit
-    aws.tag_resource(SecretId=ID, Tags=[tag])
+    put_by_hand(aws, "tok-0")
 
+    assert error_of(sink.read).code == "foreign_secret"
+    sink_of(aws, RAW, overwrite=True).write(T1)
+    assert current(aws) == "tok-1"
+
+
+def test_a_receipt_of_another_token_gives_none(aws: "Client") -> None:
+    """A version whose id tells of another token than it holds is no record, nor foreign."""
+    stored(aws, RAW)
+    old = next(iter(aws.describe_secret(SecretId=ID)["VersionIdsToStages"]))
+    mixed = old.replace(T0.receipt.fingerprint, T1.receipt.fingerprint)
+    aws.put_secret_value(SecretId=ID, SecretString="edited", ClientRequestToken=mixed)
+
+    sink = sink_of(aws, RAW)
     assert sink.read() is None
     sink.write(T1)
-    assert sink_of(aws, RAW).read() is not None
+    assert sink.read() is not None
+
+
+@pytest.mark.parametrize("life", [1, 3600, END_OF_TIME - START - 2])
+def test_an_id_with_a_receipt_is_one_that_aws_takes(life: int) -> None:
+    """An id has 32 to 64 characters (PutSecretValue), however long the token lives."""
+    long = record_of(token("tok", END_OF_TIME - life - 1, life), "0123456789abcdef")
+    text = SecretText(ID, RAW)
+    version_id = text.version_id("0" * 32, long)
+
+    assert 32 <= len(version_id) <= 64
+    found = text.find("tok", version_id).record
+    assert found is not None
+    assert found.receipt == long.receipt
 
 
 def test_a_document_in_the_place_of_a_bare_token_is_ours(aws: "Client") -> None:
@@ -576,10 +596,13 @@ def test_a_text_that_is_too_large_is_not_sent(aws: "Client", faults: Faults) -> 
 # Plain puts
 
 
-def test_a_put_only_principal_can_write(aws: "Client", faults: Faults) -> None:
+@pytest.mark.parametrize("layout", [JSON, RAW])
+def test_a_put_only_principal_can_write(
+    aws: "Client", faults: Faults, layout: OutputFormat
+) -> None:
     """One right is enough: what may not be read reads as None, and one call writes."""
-    stored(aws)
-    sink = sink_of(aws, compare_and_swap=False)
+    stored(aws, layout)
+    sink = sink_of(aws, layout, compare_and_swap=False)
     faults.calls.clear()
     faults.plan("GetSecretValue", refuse("AccessDeniedException"))
     with sink.claim():
@@ -596,21 +619,6 @@ def test_a_plain_put_that_fails_is_reported(aws: "Client", faults: Faults) -> No
     assert error_of(sink.read).code == "not_found"
     faults.plan("GetSecretValue", refuse("ThrottlingException"))
     assert error_of(sink.read).code == "throttled"
-
-
-def test_a_put_only_principal_needs_no_tags(aws: "Client", faults: Faults) -> None:
-    """A receipt that nobody may write is left out; another failure to write it is reported."""
-    stored(aws, RAW)
-    sink = sink_of(aws, RAW, compare_and_swap=False)
-    faults.plan("TagResource", refuse("AccessDeniedException"), refuse("ThrottlingException"))
-    sink.write(T1)
-    assert current(aws) == "tok-1"
-    assert error_of(lambda: sink.write(T2)).code == "throttled"
-
-    swapping = sink_of(aws, RAW, overwrite=True)
-    faults.plan("TagResource", refuse("AccessDeniedException"))
-    error = error_of(lambda: swapping.write(T2))
-    assert (error.code, "secretsmanager:TagResource" in error.message) == ("access_denied", True)
 
 
 # Errors
@@ -630,6 +638,11 @@ def test_a_put_only_principal_needs_no_tags(aws: "Client", faults: Faults) -> No
         ("LimitExceededException", 400, ("version_limit", SinkRejected, 74)),
         ("EncryptionFailure", 400, ("kms_failure", SinkRejected, 74)),
         ("DecryptionFailure", 400, ("kms_failure", SinkRejected, 74)),
+        ("KMSDisabledException", 400, ("kms_failure", SinkRejected, 74)),
+        ("KMSNotFoundException", 400, ("kms_failure", SinkRejected, 74)),
+        ("KMSInvalidStateException", 400, ("kms_failure", SinkRejected, 74)),
+        ("KeyUnavailableException", 400, ("kms_unavailable", SinkUnavailable, 74)),
+        ("DependencyTimeoutException", 400, ("kms_unavailable", SinkUnavailable, 74)),
         ("ThrottlingException", 400, ("throttled", SinkUnavailable, 74)),
         ("TooManyRequestsException", 429, ("throttled", SinkUnavailable, 74)),
         ("InternalServiceError", 500, ("service_error", SinkUnavailable, 74)),
@@ -662,14 +675,13 @@ def test_every_answer_of_aws_has_a_meaning(
         ("GetSecretValue", "secretsmanager:GetSecretValue"),
         ("PutSecretValue", "secretsmanager:PutSecretValue"),
         ("UpdateSecretVersionStage", "secretsmanager:UpdateSecretVersionStage"),
-        ("TagResource", "secretsmanager:TagResource"),
     ],
 )
 def test_a_denial_names_the_missing_right(
     aws: "Client", faults: Faults, operation: str, action: str
 ) -> None:
     """The message holds the very IAM action to allow."""
-    sink = stored(aws, RAW)
+    sink = stored(aws)
     faults.plan(operation, refuse("AccessDeniedException"))
 
     def refresh() -> None:
@@ -770,6 +782,51 @@ def test_a_method_ends_at_its_deadline(aws: "Client", faults: Faults) -> None:
     sink.write(T1)
 
 
+def hanging() -> list[threading.Thread]:
+    """Return the threads in which calls are made."""
+    return [thread for thread in threading.enumerate() if thread.name == "deadline"]
+
+
+@pytest.mark.fault("aws-drips")
+def test_a_dripping_endpoint_is_left_in_time(aws: "Client", faulty_aws: FaultyAws) -> None:
+    """An answer that never ends holds nobody up, its thread ends too, and the next call works."""
+    stored(aws)
+    client = make_client(faulty_aws.url)
+    sink = SecretsManagerSink(ID, JSON, lambda: client, deadline_s=0.3)
+    faulty_aws.faults.plan("GetSecretValue", faulty_aws.drip)
+    began = time.monotonic()
+    error = error_of(sink.read)
+
+    assert (type(error), error.code) == (SinkUnavailable, "timeout")
+    assert time.monotonic() - began < 1.5
+    for thread in hanging():
+        thread.join(5)
+    assert (hanging(), read_by(client)) == ([], T0)
+    client.close()
+
+
+@pytest.mark.fault("aws-silent")
+def test_a_silent_endpoint_is_left_in_time(aws: "Client", faulty_aws: FaultyAws) -> None:
+    """However often it is asked, one thread waits at most, until the socket's own timeout."""
+    stored(aws)
+    client = make_client(faulty_aws.url, read_timeout=0.6)
+    sink = SecretsManagerSink(ID, JSON, lambda: client, deadline_s=0.1)
+    faulty_aws.faults.plan("GetSecretValue", faulty_aws.stay_silent)
+    codes = [error_of(sink.read).code for _ in range(3)]
+
+    assert (codes, len(hanging())) == (["timeout"] * 3, 1)
+    for thread in hanging():
+        thread.join(5)
+    assert (hanging(), read_by(client)) == ([], T0)
+    assert faulty_aws.faults.calls.count("GetSecretValue") == 2
+    client.close()
+
+
+def read_by(client: "Client") -> Record | None:
+    """Read as a sink with time enough does."""
+    return SecretsManagerSink(ID, JSON, lambda: client).read()
+
+
 def test_no_token_shows_in_an_error_or_a_repr(aws: "Client", faults: Faults) -> None:
     """The token that is being written appears in no text, whatever goes wrong."""
     value = secrets.token_urlsafe()
@@ -800,7 +857,7 @@ def test_the_client_is_made_once(
 ) -> None:
     """All sinks and threads share one client, with our own timeouts and boto3's credentials."""
     stored(aws)
-    client = client_factory(REGION, moto_url, None)
+    client = AwsClients().secrets_manager(Account(REGION, moto_url))
     made: list[object] = []
     threads = [threading.Thread(target=lambda: made.append(client())) for _ in range(4)]
     for thread in threads:
@@ -835,7 +892,8 @@ def test_what_is_wrong_with_the_aws_settings_is_named(
     """A wrong region, endpoint or profile, or no credentials, is a refusal with its cure."""
     for name, value in environ.items():
         aws_environ.setenv(name, value)
-    error = error_of(SecretsManagerSink(ID, JSON, client_factory(*arguments)).read)
+    client = AwsClients().secrets_manager(Account(*arguments))
+    error = error_of(SecretsManagerSink(ID, JSON, client).read)
 
     assert isinstance(error, SinkRejected)
     assert error.code.startswith(code)
@@ -845,8 +903,8 @@ def test_boto3_loads_with_the_first_call() -> None:
     """A command that only checks the configuration does not pay for boto3."""
     code = """
 import sys
-from job.aws import client_factory
-client_factory(None, None, None)
+from job.aws import Account, AwsClients
+AwsClients().secrets_manager(Account())
 print([name for name in ("boto3", "botocore") if name in sys.modules])
 """
     done = subprocess.run(

@@ -146,6 +146,9 @@ def test_a_receipt_holds_no_token() -> None:
         {"access_token": ""},
         {"access_token": None},
         {"access_token": "another"},
+        {"access_token": "two words"},
+        {"access_token": "\ud800"},
+        {"expires_at": START - 1},
         {"expires_at": "tomorrow"},
         {"expires_at": True},
         {"expires_at": 10**400},
@@ -207,6 +210,18 @@ def test_what_is_ours() -> None:
 def test_a_text_and_a_receipt_that_do_not_match(layout: OutputFormat, text: str) -> None:
     """A receipt vouches for one token in one text."""
     assert parse(text, layout, render_receipt(record(), layout)) is None
+
+
+@pytest.mark.fault("foreign-file")
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("receipt", ["", "{}", '{"freshtoken": {}}'])
+def test_a_foreign_text_costs_no_time(receipt: str) -> None:
+    """A text that only looks like a template is given up at once, however long it is."""
+    template = "{token_type} {scope} {access_token} {expires_at} {obtained_at}\n"
+    text = "a " * 500_000
+
+    assert parse(text, OutputFormat("template", "tiki", template), receipt) is None
+    assert parse(text, OutputFormat("env", "tiki"), receipt) is None
 
 
 def test_a_receipt_of_a_few_tags_is_enough() -> None:

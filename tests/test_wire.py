@@ -2,18 +2,18 @@
 
 import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import token_server
 from fakes import FakeClock, record
 
 from job.clock import system_clock
 from job.config import Config, tokens_of
-from job.config.settings import SecretSettings, TokenSettings
+from job.config.settings import TokenSettings
 from job.schedule import Policy
 from job.secret import Secret
 from job.sinks.file import FileSink
@@ -192,6 +192,16 @@ def test_what_decides_the_token_is_in_its_key() -> None:
     expected = request_key(url, "id", ("a", "b"), "x", ("urn:r",), {"p": "q"})
     assert key_of(settings) == expected
     assert key_of(one()) == request_key(url, "id")
+    rest = [
+        {"grant_type": "account_credentials"},
+        {"token_path": "data.token"},
+        {"token_type": "OAuth"},
+        {"assertion_claims": {"scope": "a"}},
+    ]
+    changed = [msgspec.structs.replace(one(), **more) for more in [{}, *rest]]
+    assert len(set(map(key_of, changed))) == 5
+    ways = {"http_method": "GET", "request_format": "query", "expiry_unit": "ms"}
+    assert key_of(one(**ways)) == key_of(one())
     assert params_of(one()) == (
         ("grant_type", "client_credentials"),
         ("scope", ""),
@@ -200,20 +210,6 @@ def test_what_decides_the_token_is_in_its_key() -> None:
 
 
 # Secrets
-
-
-def test_the_three_sources_of_a_secret(tmp_path: Path) -> None:
-    """A secret comes from a variable, from a file beside the configuration, or a command."""
-    (tmp_path / "secret").write_text("from-file\n")
-    built = wiring({"VARIABLE": "from-variable"})
-    python = (sys.executable, "-c", "print('from-command')")
-    sources = [
-        SecretSettings(env="VARIABLE"),
-        SecretSettings(file="secret"),
-        SecretSettings(command=python),
-    ]
-    found = [built.sources.secret(source, str(tmp_path)).resolve().reveal() for source in sources]
-    assert found == ["from-variable", "from-file", "from-command"]
 
 
 def test_live_secrets_are_those_in_memory(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 PATIENCE_S = 10.0
+GONE_S = 0.5
+"""A client that takes nothing for so long has given an endless answer up."""
 
 Play = Callable[[socket.socket, threading.Event], None]
 Step = bytes | Play
@@ -43,6 +45,7 @@ class Seen:
     path: str
     headers: Mapping[str, str]
     pairs: tuple[tuple[str, str], ...]
+    body: str = ""
 
     @property
     def form(self) -> dict[str, str]:
@@ -131,7 +134,8 @@ def _read(stream: BinaryIO) -> Seen | None:
         return None  # a TLS client that took the wrong door, for example
     headers = {name.lower(): value for name, value in http.client.parse_headers(stream).items()}
     body = stream.read(int(headers.get("content-length", 0))).decode()
-    return Seen(words[0], words[1], headers, tuple(parse_qsl(body, keep_blank_values=True)))
+    pairs = tuple(parse_qsl(body, keep_blank_values=True))
+    return Seen(words[0], words[1], headers, pairs, body)
 
 
 def answer(
@@ -183,6 +187,28 @@ def drip(whole: bytes, pause_s: float = 0.02) -> Play:
             connection.sendall(bytes([value]))
             if released.wait(pause_s):
                 return
+
+    return play
+
+
+def endless(start: bytes, again: bytes) -> Play:
+    """Send a beginning, then the same piece again and again until the client hangs up."""
+
+    def play(connection: socket.socket, released: threading.Event) -> None:
+        connection.settimeout(GONE_S)
+        connection.sendall(start)
+        while not released.is_set():
+            connection.sendall(again * (1 + 65_536 // len(again)))
+
+    return play
+
+
+def reset_after(start: bytes) -> Play:
+    """Send a beginning, and then break the connection off so that the client sees a reset."""
+
+    def play(connection: socket.socket, released: threading.Event) -> None:
+        connection.sendall(start)
+        reset(connection, released)
 
     return play
 

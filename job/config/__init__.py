@@ -9,21 +9,25 @@ from typing import Any
 
 import msgspec
 
-from job.config import checks
+from job.config import checks, limit_checks
+from job.config.client_checks import method_for, unused
 from job.config.environment import DEFAULT_PATHS, VARIABLES, amiss, as_variable, from_environment
-from job.config.presets import Preset, presets
+from job.config.presets import Preset, layered, params_amiss, presets
 from job.config.settings import CommonSettings, ConfigFile, TokenSettings
 from job.config.shape import Problem, clean, placeholders, unknown_keys
+from job.config.watch_checks import of_http
+from job.config.watch_settings import HttpSettings
 from job.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The tokens to keep, where relative paths start, and where it was read."""
+    """The tokens to keep, where relative paths start, where it was read, and who is told."""
 
     tokens: Mapping[str, TokenSettings]
     folder: str
     origin: str
+    http: HttpSettings | None = None
 
 
 def load(path: str | None, environ: Mapping[str, str], *, with_secrets: bool = False) -> Config:
@@ -37,17 +41,17 @@ def load(path: str | None, environ: Mapping[str, str], *, with_secrets: bool = F
     found = path or environ.get(VARIABLES["config"])
     found = found or next(filter(os.path.exists, DEFAULT_PATHS), None)
     if found:
-        folder, origin = os.path.dirname(os.path.abspath(found)), found
-        tokens, problems = _examined(_read(found), folder, needed)
+        folder, origin, raw = os.path.dirname(os.path.abspath(found)), found, _read(found)
+        tokens, problems = _examined(raw, folder, needed)
     else:
-        folder, origin = os.getcwd(), "the environment"
-        tokens, problems = _examined(from_environment(environ), folder, needed)
+        folder, origin, raw = os.getcwd(), "the environment", from_environment(environ)
+        tokens, problems = _examined(raw, folder, needed)
         token = checks.place_of(next(iter(tokens)))
         problems = [as_variable(problem, token) for problem in problems]
         problems += amiss(environ)
     if problems:
         raise ConfigError(list(dict.fromkeys(map(str, problems))), origin)
-    return Config(tokens, folder, origin)
+    return Config(tokens, folder, origin, _http(raw, problems))
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -97,10 +101,29 @@ def _examined(
         name: _token(name, table, defaults, known, problems)
         for name, table in top["tokens"].items()
     }
+    _http(raw, problems)
     problems += itertools.starmap(Problem, checks.of_places(tokens, folder))
+    for name, key, text in limit_checks.of_shared(tokens):
+        problems.append(Problem(f"{checks.place_of(name)}.{key}", text))
     if environ is not None:
         problems += itertools.starmap(Problem, checks.of_environment(tokens, environ))
     return tokens, problems
+
+
+def _http(raw: Mapping[str, Any], problems: list[Problem]) -> HttpSettings | None:
+    """Return where HTTP is answered, if anywhere; what is wrong with it goes to `problems`."""
+    if "http" not in raw:
+        return None
+    if not isinstance(raw["http"], dict):
+        problems.append(Problem("http", 'must be a table: [http] with listen = "127.0.0.1:9464"'))
+        return None
+    before = len(problems)
+    cleaned = clean(raw["http"], HttpSettings, "http", problems)
+    if len(problems) > before:
+        return None
+    http = msgspec.convert(cleaned, HttpSettings)
+    problems += [Problem(f"http.{key}", text) for key, text in of_http(http)]
+    return http
 
 
 def _token(
@@ -119,18 +142,33 @@ def _token(
     if not isinstance(table, dict):
         problems.append(Problem(place, f"must be a table, such as [{place}]"))
         table = placeholders(place)
-    preset = known.get(str((defaults | table).get("provider")))
-    merged = defaults | dict(preset.settings if preset else {})
     told: set[str] = set()
     try:
-        settings = msgspec.convert(merged | table, TokenSettings)
+        settings = msgspec.convert(_merged(defaults, known, table), TokenSettings)
     except msgspec.ValidationError:
         cleaned = clean(table, TokenSettings, place, problems)
         told = table.keys() - cleaned.keys()
-        settings = msgspec.convert(merged | placeholders(place) | cleaned, TokenSettings)
-    for key, text in checks.of_token(name, settings, known):
+        whole = {"sinks": placeholders(place)["sinks"]} | cleaned
+        settings = msgspec.convert(_merged(defaults, known, whole), TokenSettings)
+    preset = known.get(settings.provider or "")
+    amiss = params_amiss(preset, settings.provider_params, table)
+    idle = (problem for problem in unused(settings) if problem[0] in table)
+    for key, text in itertools.chain(checks.of_token(name, settings, known), amiss, idle):
         root = key.partition(".")[0]
         if root not in told:
             where = "defaults" if root in defaults and root not in table else place
             problems.append(Problem(f"{where}.{key}" if key else where, text))
     return settings
+
+
+def _merged(
+    defaults: Mapping[str, Any], known: Mapping[str, Preset], table: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Join the layers of one token's settings, the preset filled in with what both others say."""
+    own = layered(defaults, table)
+    preset = known.get(str(own.get("provider")))
+    if preset is not None:
+        own = layered(defaults, preset.filled(own.get("provider_params")), table)
+    if "issuer" in own and not own.keys() & {"token_url", "auth_method"}:
+        return {"discover_auth_method": True} | own | {"auth_method": method_for(own)}
+    return own

@@ -1,20 +1,23 @@
 """What types can't tell about settings: each rule yields a key, what is wrong, and the cure."""
 
-import ipaddress
 import json
 import os.path
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import urlsplit
 
+from job.config.client_checks import of_client, proofs_of
+from job.config.limit_checks import of_limits
+from job.config.request_checks import of_endpoint, of_request
 from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings, SinkSettings
-from job.config.values import seconds
+from job.config.values import is_url, seconds
+from job.config.watch_checks import of_hooks
 from job.tokens import TEMPLATE_FIELDS, unknown_template_fields
 
 DURATIONS = (
     "timeout",
+    "assertion_lifetime",
     "min_validity",
     "retry_budget",
     "min_interval",
@@ -23,13 +26,16 @@ DURATIONS = (
     "default_lifetime",
     "fresh_window",
 )
-LEAST_S = {"timeout": 0.1, "max_age": 1, "lifetime": 1, "default_lifetime": 1, "fresh_window": 1}
+LEAST_S = {
+    "timeout": 0.1,
+    "assertion_lifetime": 10,
+    "max_age": 1,
+    "lifetime": 1,
+    "default_lifetime": 1,
+    "fresh_window": 1,
+}
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
-HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-OWN_PARAMS = ("grant_type", "client_id", "client_secret", "scope", "audience", "resource")
-UNPRINTED = re.compile(r"[\x00-\x20\x7f]")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 """A name that is certainly no secret, so that it may stand in a message."""
 
@@ -38,7 +44,9 @@ Place = tuple[str | None, ...]
 
 def place_of(key: str, table: str = "tokens") -> str:
     """Return where a key of a table is, as TOML writes it."""
-    written = key if BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    quoted = json.dumps(key, ensure_ascii=False)
+    shown = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in quoted)
+    written = key if BARE.fullmatch(key) else shown
     return f"{table}.{written}" if table else written
 
 
@@ -57,15 +65,18 @@ def of_token(
         yield "", "a name has letters, digits and . _ - only"
     if token.provider and token.provider not in providers:
         near = nearest(token.provider, providers)
-        cure = f"did you mean {near}?" if near else f"known are {', '.join(providers)}"
+        cure = f"did you mean {near}?" if near else "`freshtoken providers` lists them"
         yield "provider", f"unknown; {cure}"
     if token.jitter >= token.refresh_at:
         yield "jitter", "must be less than refresh_at"
     yield from _durations(token)
     yield from _token_url(token)
-    yield from _client(token)
+    yield from of_client(token)
+    yield from of_limits(token)
     yield from _network(token)
-    yield from _request(token)
+    yield from of_request(token)
+    yield from of_hooks(token)
+    yield from _one_writer(token)
     for number, sink in enumerate(token.sinks, 1):
         for key, text in _of_sink(sink):
             yield f"sinks[{number}].{key}", text
@@ -111,66 +122,39 @@ def _durations(token: TokenSettings) -> Iterator[tuple[str, str]]:
 
 
 def _token_url(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    if token.token_url is None and token.provider:
-        return  # an unknown one, of which `of_token` tells
-    if token.token_url is None:
-        yield "token_url", "is missing; give it, or a provider (`freshtoken providers`)"
-    elif not _is_url(token.token_url):
-        yield "token_url", "must be a URL: https:// and a host, without spaces"
-    else:
-        url = urlsplit(token.token_url)
-        if url.scheme == "http" and not token.allow_http and not _is_loopback(url.hostname or ""):
-            yield (
-                "token_url",
-                "sends the secret without TLS; use https://, or set allow_http = true",
-            )
-        if url.username or url.password:
-            yield "token_url", "must not hold a user or password; they go to client_id and secret"
-        if url.fragment:
-            yield "token_url", "must not have a fragment (RFC 6749 section 3.2)"
+    if token.issuer is not None:
+        yield from of_endpoint("issuer", token.issuer, token)
+        if "?" in token.issuer:
+            yield "issuer", "must not have a query (RFC 8414 section 2)"
+    if token.discover_auth_method and (token.issuer is None or token.token_url is not None):
+        yield "discover_auth_method", "goes with issuer, and without token_url"
+    if token.token_url is not None:
+        yield from of_endpoint("token_url", token.token_url, token)
+    elif token.issuer is None and not token.provider:  # of an unknown one `of_token` tells
+        yield "token_url", "is missing; give it, an issuer, or a provider (`freshtoken providers`)"
 
 
-def _is_url(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-        _ = url.port  # is read from the text, and checked, only now
-    except ValueError:
-        return False
-    return url.scheme in {"https", "http"} and bool(url.hostname) and not UNPRINTED.search(text)
+def _one_writer(token: TokenSettings) -> Iterator[tuple[str, str]]:
+    """Refuse a race that readers would pay for (docs/decisions/0007).
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _client(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    if not token.client_id.strip():
-        yield "client_id", "is empty"
-    secret = token.client_secret
-    if sum(map(bool, (secret.env, secret.file, secret.command))) != 1:
-        yield "client_secret", "needs exactly one of env, file and command"
+    The lock beside a file holds every other process of its host off. Nothing does so between hosts
+    that share a secret: two of them may ask at once, and store the token that is dead already.
+    """
+    shared = any(not isinstance(sink, FileSinkSettings) for sink in token.sinks)
+    if token.reissue == "revokes_previous" and shared and not token.single_writer:
+        yield (
+            "reissue",
+            (
+                "revokes_previous needs exactly one writer, and no lock reaches all hosts that "
+                "share a secret; run freshtoken for this token on one host alone and set "
+                "single_writer = true, or keep the token in files only"
+            ),
+        )
 
 
 def _network(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    if token.proxy and not _is_url(token.proxy):
+    if token.proxy and not is_url(token.proxy):
         yield "proxy", "must be a URL, such as http://proxy.example:3128; empty for none"
-
-
-def _request(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    for scope in token.scope:
-        if not SCOPE.fullmatch(scope):
-            yield "scope", "one scope for each text, without spaces, quotes or backslashes"
-    for name in token.extra_params:
-        if name in OWN_PARAMS:
-            yield f"extra_params.{name}", "has a key of its own, or is set by freshtoken"
-    for name, value in token.headers.items():
-        if name.lower() == "authorization":
-            yield f"headers.{name}", "is made from client_id and client_secret by auth_method"
-        elif not HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
-            yield f"headers.{name}", "is not a header"
 
 
 def _of_sink(sink: SinkSettings) -> Iterator[tuple[str, str]]:
@@ -186,7 +170,7 @@ def _of_sink(sink: SinkSettings) -> Iterator[tuple[str, str]]:
                 yield "secret_id", "is empty"
             if sink.json_key == "":
                 yield "json_key", "is empty; leave it out to keep the whole secret"
-            if sink.endpoint_url is not None and not _is_url(sink.endpoint_url):
+            if sink.endpoint_url is not None and not is_url(sink.endpoint_url):
                 yield "endpoint_url", "must be a URL: https:// and a host"
 
 
@@ -211,14 +195,16 @@ def _template(sink: SinkSettings) -> Iterator[tuple[str, str]]:
 def of_environment(
     tokens: Mapping[str, TokenSettings], environ: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the client secrets that are to come from variables which are not set."""
+    """Yield the secrets that are to come from variables which are not set.
+
+    Of several secrets of a client one is enough to begin with.
+    """
     for name, token in tokens.items():
-        variable = token.client_secret.env
-        if variable and not environ.get(variable):
-            which = (
-                f"{variable} is" if VARIABLE.fullmatch(variable) else "the variable named here is"
-            )
+        proofs = list(proofs_of(token))
+        unset = [(key, s.env) for key, s in proofs if s.env and not environ.get(s.env)]
+        for key, variable in unset if len(unset) == len(proofs) else ():
+            named = variable if VARIABLE.fullmatch(variable) else "the variable named here"
             yield (
-                f"{place_of(name)}.client_secret.env",
-                f"{which} not set; set it for this process, or use {{ file = ... }}",
+                f"{place_of(name)}.{key}.env",
+                f"{named} is not set; set it for this process, or use {{ file = ... }}",
             )

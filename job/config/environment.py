@@ -4,31 +4,37 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from job.config import checks
-from job.config.shape import LATER, Problem
+from job.config.client_checks import NEEDED
+from job.config.shape import Problem
 from job.errors import ConfigError
 
 DEFAULT_PATHS = ("freshtoken.toml", "/etc/freshtoken/freshtoken.toml")
 ENVIRONMENT_KEYS = {
     "provider": "FRESHTOKEN_PROVIDER",
     "token_url": "FRESHTOKEN_TOKEN_URL",
+    "issuer": "FRESHTOKEN_ISSUER",
     "client_id": "FRESHTOKEN_CLIENT_ID",
     "auth_method": "FRESHTOKEN_AUTH_METHOD",
     "audience": "FRESHTOKEN_AUDIENCE",
     "min_validity": "FRESHTOKEN_MIN_VALIDITY",
 }
 OTHER_VARIABLES = {
-    "issuer": "FRESHTOKEN_ISSUER",
+    "provider_params": "FRESHTOKEN_PROVIDER_PARAMS",
     "client_secret": "FRESHTOKEN_CLIENT_SECRET",
     "client_secret.file": "FRESHTOKEN_CLIENT_SECRET_FILE",
     "scope": "FRESHTOKEN_SCOPE",
     "sinks": "FRESHTOKEN_SINK",
     "format": "FRESHTOKEN_FORMAT",
     "name": "FRESHTOKEN_NAME",
+    "http": "FRESHTOKEN_HTTP_LISTEN",
     "config": "FRESHTOKEN_CONFIG",
 }
 VARIABLES = ENVIRONMENT_KEYS | OTHER_VARIABLES
 DESCRIBING = ("provider", "token_url", "issuer", "client_id", "sinks")
 """One of these in the environment is meant to describe a token."""
+WITHOUT_SECRET = tuple(way for way, keys in NEEDED.items() if "client_secret" not in keys)
+BY_FILE_ONLY = ("private_key", "client_assertion", "certificate_file", "key_file")
+"""What no variable stands for."""
 CLOSE = 0.85
 """How much alike two names of variables are for one to be a slip of the other. Where services are
 injected as variables, FRESHTOKEN_PORT and its kind are nobody's mistake."""
@@ -44,21 +50,29 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
     Raises ConfigError if they describe none.
     """
-    given = {key: environ[name] for key, name in VARIABLES.items() if environ.get(name)}
+    given = {key: _utf_8(environ[name]) for key, name in VARIABLES.items() if environ.get(name)}
     if not any(key in given for key in DESCRIBING):
         raise ConfigError([NO_CONFIGURATION.format(paths=" nor ".join(DEFAULT_PATHS))])
-    table: dict[str, Any] = {
-        key: text for key, text in given.items() if key in ENVIRONMENT_KEYS or key in LATER
-    }
-    table["client_secret"] = {"env": VARIABLES["client_secret"]}
+    table: dict[str, Any] = {key: text for key, text in given.items() if key in ENVIRONMENT_KEYS}
+    if given.get("auth_method") not in WITHOUT_SECRET:
+        table["client_secret"] = {"env": VARIABLES["client_secret"]}
     if "client_secret.file" in given:
         table["client_secret"] = {"file": given["client_secret.file"]}
+    if "provider_params" in given:
+        pairs = (pair.partition("=") for pair in given["provider_params"].split())
+        table["provider_params"] = {name: value for name, _, value in pairs}
     if "scope" in given:
         table["scope"] = given["scope"].split()
     layout = given.get("format", "json")
     sinks = given.get("sinks", "").split(",")
     table["sinks"] = [_sink_from(text.strip(), layout) for text in sinks if text.strip()]
-    return {"tokens": {given.get("name", "default"): table}}
+    http = {"http": {"listen": given["http"]}} if "http" in given else {}
+    return {"tokens": {given.get("name", "default"): table}} | http
+
+
+def _utf_8(text: str) -> str:
+    """Return the text without what is none; `amiss` tells of that."""
+    return text.encode(errors="replace").decode()
 
 
 def _sink_from(text: str, layout: str) -> dict[str, str]:
@@ -79,7 +93,10 @@ def as_variable(problem: Problem, token: str) -> Problem:
         text = "must be file:PATH or aws-secrets-manager:SECRET_ID, several with commas"
     elif root == "sinks":
         text = "names one place twice"
-    elif root == "client_secret":
+    elif root in BY_FILE_ONLY:
+        cure = "such a client needs a file; see `freshtoken init`"
+        return Problem(VARIABLES["auth_method"], cure)
+    elif root == "client_secret" and "goes with" not in text:
         text = f"is not set; set it, or {VARIABLES['client_secret.file']}"
     variable = VARIABLES.get(root or "name", place)
     return Problem(variable, text.partition("; it must be")[0])
@@ -94,5 +111,5 @@ def amiss(environ: Mapping[str, str]) -> Iterator[Problem]:
         near = None if own in known else checks.nearest(own, known, CLOSE)
         if near:
             yield Problem(name, f"unknown variable; did you mean {prefix}{near}?")
-        if own in known and environ[name].encode(errors="replace").decode() != environ[name]:
+        if own in known and _utf_8(environ[name]) != environ[name]:
             yield Problem(name, "is not UTF-8 text")

@@ -7,20 +7,30 @@ from typing import Any, NamedTuple
 import msgspec
 
 from job.config import checks
-from job.config.settings import SecretSettings
+from job.config.client_checks import SOURCES
+from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
+from job.config.watch_settings import HookSettings, SignalSettings
 
-IDENTITY = ("client_id", "client_secret", "sinks")
+IDENTITY = ("client_id", "client_secret", "private_key", "client_assertion", "sinks")
 SINK_TYPES: Mapping[str, type[FileSinkSettings | SecretsManagerSinkSettings]] = {
     "file": FileSinkSettings,
     "aws_secrets_manager": SecretsManagerSinkSettings,
 }
-LATER = {
-    "issuer": "discovery is not supported; give the URL of the token endpoint",
-    "aws_secret": 'is not supported; use command = ["aws", "secretsmanager", ...]',
+_SECRET = f"must say where the secret is, not hold it: {SOURCES}"
+_HOOK = 'must be { command = ["..."] }, { webhook = "https://..." } or { signal = { ... } }'
+TABLES: Mapping[str, tuple[type, str]] = {
+    "client_secret": (SecretSettings, _SECRET),
+    "private_key": (SecretSettings, _SECRET),
+    "client_assertion": (AssertionSettings, _SECRET),
+    "hmac_secret": (SecretSettings, _SECRET),
+    "on_refresh": (HookSettings, _HOOK),
+    "on_trouble": (HookSettings, _HOOK),
+    "signal": (SignalSettings, 'must be { pidfile = "/path", name = "HUP" }'),
 }
-"""Keys that people know from elsewhere, and what to do instead."""
-SOURCES = '{ env = "NAME" }, { file = "/path" } or { command = ["..."] }'
+"""The keys that hold a table of their own, its type, and what to say of anything else."""
+LISTED = ("client_secret", "on_refresh", "on_trouble")
+"""Those of them that may hold a list of such tables."""
 WORDS = {
     "string": "text in quotes",
     "boolean": "true or false",
@@ -79,8 +89,8 @@ def _clean_value(
 ) -> object:
     if name == "sinks":
         return _clean_sinks(value, where, problems)
-    if name == "client_secret":
-        return _clean_secret(value, where, problems)
+    if name in TABLES:
+        return _clean_tables(value, name, where, problems)
     try:
         msgspec.convert(value, hints[name])
     except msgspec.ValidationError:
@@ -107,10 +117,21 @@ def _clean_sinks(value: object, where: str, problems: list[Problem]) -> list[dic
     return cleaned
 
 
-def _clean_secret(value: object, where: str, problems: list[Problem]) -> object:
+def _clean_tables(value: object, name: str, where: str, problems: list[Problem]) -> object:
+    """Return what is right of the table of a key, or of a list of them where that may be."""
+    if isinstance(value, list) and value and name in LISTED:
+        return [
+            _clean_table(one, name, f"{where}[{number}]", problems)
+            for number, one in enumerate(value, 1)
+        ]
+    return _clean_table(value, name, where, problems)
+
+
+def _clean_table(value: object, name: str, where: str, problems: list[Problem]) -> object:
+    kind, otherwise = TABLES[name]
     if isinstance(value, dict):
-        return clean(value, SecretSettings, where, problems)
-    problems.append(Problem(where, f"must say where the secret is, not hold it: {SOURCES}"))
+        return clean(value, kind, where, problems)
+    problems.append(Problem(where, otherwise))
     return value
 
 
@@ -123,8 +144,6 @@ def unknown_keys(table: Mapping[str, Any], kind: type, place: str) -> Iterator[P
         where = checks.place_of(key, place)
         if place == "defaults" and key in IDENTITY:
             yield Problem(where, "belongs to each token, not to all of them")
-        elif key in LATER:
-            yield Problem(where, LATER[key])
         else:
             near = checks.nearest(key, known)
             cure = f"did you mean {near}?" if near else "see `freshtoken schema`"

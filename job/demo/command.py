@@ -15,6 +15,7 @@ from job.daemon import Daemon
 from job.demo.server import AuthMethod, AuthorizationServer, Client
 from job.demo.view import DemoView, exit_code, summary
 from job.events import Event
+from job.process import TO_RUN, Signals
 from job.secret import Secret
 from job.wire import Wiring
 
@@ -94,6 +95,7 @@ def _work(path: str, view: DemoView, length_s: float | None) -> None:
     wiring = Wiring({}, os.uname().nodename, system_clock)
     console = Console()
     with ExitStack() as stack:
+        signals = stack.enter_context(Signals(TO_RUN, leaving=SystemExit(0)))
         live = view.live(console)
         if live:
             stack.enter_context(live)
@@ -108,6 +110,7 @@ def _work(path: str, view: DemoView, length_s: float | None) -> None:
         daemon = Daemon(refreshers, report, lambda _: wiring.refreshers(load(path, {})))
         if length_s is not None:
             stack.enter_context(_ending(daemon, length_s))
+        signals.hand_to(daemon.obey)
         daemon.run()
 
 

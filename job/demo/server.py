@@ -1,7 +1,9 @@
 """A small authorization server for client_credentials (RFC 6749 section 4.4), on loopback alone.
 
-It is as strict as Ory Hydra: one authentication method per client, form-decoded Basic
-credentials, and an error body with four members. It serves demonstrations and tests.
+It has the manners of Ory Hydra, which large providers run: one authentication method per client,
+Basic credentials that are unescaped after Base64 (so that a raw `+` is a space and a raw `%` is
+refused), opaque tokens in two parts, a life without its fraction of a second, and Hydra's own
+words in refusals. It serves demonstrations and tests.
 """
 
 import base64
@@ -39,14 +41,31 @@ CHALLENGE = {"WWW-Authenticate": 'Basic realm="freshtoken demo", charset="UTF-8"
 BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 DESCRIPTIONS = {
-    "invalid_client": "The client could not be authenticated.",
-    "invalid_request": "The request is malformed or lacks a parameter.",
-    "invalid_scope": "The scope is unknown to this client.",
-    "not_found": "Nothing is served here.",
+    "invalid_client": "Client authentication failed (e.g., unknown client, no client "
+    "authentication included, or unsupported authentication method).",
+    "invalid_request": "The request is missing a required parameter, includes an invalid parameter "
+    "value, includes a parameter more than once, or is otherwise malformed.",
+    "invalid_scope": "The requested scope is invalid, unknown, or malformed.",
+    "not_found": "Could not find the requested resource(s).",
     "method_not_allowed": "The token endpoint takes POST alone.",
-    "temporarily_unavailable": "The server cannot answer now.",
-    "unsupported_grant_type": "Only client_credentials is served.",
+    "temporarily_unavailable": "The authorization server is currently unable to handle the request "
+    "due to a temporary overloading or maintenance of the server.",
+    "unsupported_grant_type": "The authorization grant type is not supported by the authorization "
+    "server.",
 }
+OTHER_METHOD = (
+    'The OAuth 2.0 Client supports client authentication method "{registered}", but method '
+    '"{used}" was requested. You must configure the OAuth 2.0 client\'s '
+    '"token_endpoint_auth_method" value to accept "{used}".'
+)
+NO_CREDENTIALS = (
+    "Client credentials missing or malformed in both HTTP Authorization header and HTTP POST body."
+)
+NOT_DECODED = (
+    "The client {part} in the HTTP authorization header could not be decoded from "
+    '"application/x-www-form-urlencoded".'
+)
+WRONG_SECRET = "crypto/bcrypt: hashedPassword is not the hash of the given password"  # noqa: S105  # Hydra's words for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +88,7 @@ class Answer:
 
 
 class Refusal(Exception):
-    """Raised inside the server; `hint` tells a developer what was wrong, without any value."""
+    """Raised inside the server; `hint` tells a developer what was wrong, `debug` an operator."""
 
     def __init__(
         self,
@@ -77,6 +96,8 @@ class Refusal(Exception):
         hint: str,
         status: HTTPStatus = HTTPStatus.BAD_REQUEST,
         headers: Mapping[str, str] | None = None,
+        *,
+        debug: str = "",
     ) -> None:
         """Keep what the error answer is made of."""
         super().__init__(code, hint)
@@ -84,16 +105,19 @@ class Refusal(Exception):
         self.hint = hint
         self.status = status
         self.headers = headers or {}
+        self.debug = debug
 
     def answer(self) -> Answer:
-        """Return the error answer: RFC 6749 section 5.2 with the two members that Hydra adds."""
+        """Return the error answer: RFC 6749 section 5.2 with the members that Hydra adds."""
         body = {
             "error": self.code,
             "error_description": DESCRIPTIONS[self.code],
+            "error_hint": self.hint,
             "status_code": self.status.value,
-            "error_debug": self.hint,
+            "error_debug": self.debug,
         }
-        return Answer(self.status, body, NO_STORE | dict(self.headers))
+        said = {name: value for name, value in body.items() if value}
+        return Answer(self.status, said, NO_STORE | dict(self.headers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,40 +211,49 @@ class AuthorizationServer:
     def _authenticate(self, credentials: Credentials) -> Client:
         client = self._clients.get(credentials.client_id)
         if client is None:
-            raise _unauthenticated(credentials.method, "the client is unknown")
+            raise _unauthenticated(credentials.method, debug="Not Found")
         if credentials.method != client.auth_method:
-            hint = f"the client is registered for {client.auth_method}, not {credentials.method}"
+            hint = OTHER_METHOD.format(registered=client.auth_method, used=credentials.method)
             raise _unauthenticated(credentials.method, hint)
         if not hmac.compare_digest(credentials.secret.encode(), client.secret.reveal().encode()):
-            raise _unauthenticated(credentials.method, "the client secret is wrong")
+            raise _unauthenticated(credentials.method, debug=WRONG_SECRET)
         return client
 
     def _grant(self, client: Client, parameters: Mapping[str, str]) -> Answer:
         if "grant_type" not in parameters:
-            raise Refusal("invalid_request", "grant_type is missing")
+            raise Refusal("invalid_request", 'Request parameter "grant_type" is missing')
         if parameters["grant_type"] != "client_credentials":
-            raise Refusal("unsupported_grant_type", "use client_credentials")
-        if not set(parameters.get("scope", "").split()) <= set(client.scopes):
-            raise Refusal("invalid_scope", f"known: {' '.join(client.scopes) or 'none'}")
-        body = {"access_token": self._issue(client), "token_type": "bearer"}
-        asked = {"scope": parameters["scope"]} if "scope" in parameters else {}
-        return Answer(HTTPStatus.OK, {**body, "expires_in": self.lifetime_s, **asked}, NO_STORE)
+            raise Refusal("unsupported_grant_type", "")
+        for scope in parameters.get("scope", "").split():
+            if scope not in client.scopes:
+                hint = f'The OAuth 2.0 Client is not allowed to request scope "{scope}".'
+                raise Refusal("invalid_scope", hint)
+        access_token, expires_at = self._issue(client)
+        body = {
+            "access_token": access_token,
+            # What is left, cut: a token that lives an hour mostly says 3599.
+            "expires_in": int(expires_at - self._clock()),
+            "scope": parameters.get("scope", ""),
+            "token_type": "bearer",
+        }
+        return Answer(HTTPStatus.OK, body, NO_STORE)
 
-    def _issue(self, client: Client) -> str:
+    def _issue(self, client: Client) -> tuple[str, float]:
         access_token = f"{secrets.token_urlsafe(32)}.{secrets.token_urlsafe(32)}"
         now = self._clock()
+        expires_at = now + self.lifetime_s
         with self._lock:
             while self._expiries and next(iter(self._expiries.values())) <= now:
                 del self._expiries[next(iter(self._expiries))]
-            self._expiries[access_token] = now + self.lifetime_s
+            self._expiries[access_token] = expires_at
             self._exchanges[client.client_id] += 1
-        return access_token
+        return access_token, expires_at
 
 
-def _unauthenticated(method: str, hint: str) -> Refusal:
+def _unauthenticated(method: str, hint: str = "", *, debug: str = "") -> Refusal:
     """Refuse a client; RFC 6749 section 5.2 wants a challenge if it used the header."""
     challenge = CHALLENGE if method == "client_secret_basic" else None
-    return Refusal("invalid_client", hint, HTTPStatus.UNAUTHORIZED, challenge)
+    return Refusal("invalid_client", hint, HTTPStatus.UNAUTHORIZED, challenge, debug=debug)
 
 
 def _parameters(request: Request) -> dict[str, str]:
@@ -247,8 +280,9 @@ def _credentials(authorization: str | None, parameters: Mapping[str, str]) -> Cr
         raise Refusal("invalid_request", "the client proves itself in more than one way")
     client_id = parameters.get("client_id")
     if authorization is None:
-        secret = parameters.get("client_secret", "")
-        return Credentials("client_secret_post", client_id or "", secret)
+        if client_id is None:
+            raise Refusal("invalid_request", NO_CREDENTIALS)
+        return Credentials("client_secret_post", client_id, parameters.get("client_secret", ""))
     basic = _basic(authorization)
     if client_id not in (None, basic.client_id):
         raise Refusal("invalid_request", "client_id differs between header and body")
@@ -256,7 +290,10 @@ def _credentials(authorization: str | None, parameters: Mapping[str, str]) -> Cr
 
 
 def _basic(authorization: str) -> Credentials:
-    """Read a Basic header whose two halves are form-encoded (RFC 6749 section 2.3.1)."""
+    """Read a Basic header whose two halves are form-encoded (RFC 6749 section 2.3.1).
+
+    Hydra takes any other header for none at all, and then misses the credentials in the body.
+    """
     scheme, _, encoded = authorization.partition(" ")
     try:
         text = base64.b64decode(encoded.strip(), validate=True).decode()
@@ -264,9 +301,11 @@ def _basic(authorization: str) -> Credentials:
         text = ""
     client_id, colon, secret = text.partition(":")
     if scheme.lower() != "basic" or not colon:
-        raise _unauthenticated("client_secret_basic", "the Authorization header is not Basic")
-    if BROKEN_ESCAPE.search(text):
-        raise Refusal("invalid_request", "the Basic credentials are not form-encoded")
+        raise Refusal("invalid_request", NO_CREDENTIALS)
+    for part, raw in (("id", client_id), ("secret", secret)):
+        if broken := BROKEN_ESCAPE.search(raw):
+            debug = f'invalid URL escape "{raw[broken.start() :][:3]}"'
+            raise Refusal("invalid_request", NOT_DECODED.format(part=part), debug=debug)
     return Credentials("client_secret_basic", unquote_plus(client_id), unquote_plus(secret))
 
 

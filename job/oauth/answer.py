@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from job.secret import Secret, mask
+from job.secret import MASK, Secret, mask
 
 MAX_DIGITS = 20
 MAX_FORM_LENGTH = 65_536
@@ -19,6 +19,7 @@ MAX_NUMBER_LENGTH = 32
 SANE_SKEW_S = 86_400.0
 """A server's Date further away than this says nothing about the server's clock."""
 
+_JWT = re.compile(r"eyJ[\w.-]{8,}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 _FORM = re.compile(r"(?:[\w.~%+-]+=[^\s<>\"{}&]*&)*(?:access_token|error)=[^\s<>\"{}]*", re.ASCII)
 
@@ -47,6 +48,11 @@ class Answer:
         return http_date(self.headers.get("date", ""))
 
     @property
+    def skew_s(self) -> float:
+        """Return how far the server's clock is ahead of ours; 0 if the answer can't tell."""
+        return self.server_time - self.sent_at
+
+    @property
     def server_time(self) -> float:
         """Return the server's clock when it answered, or ours where the Date can't be trusted.
 
@@ -58,8 +64,12 @@ class Answer:
         return dated
 
     def show(self, text: str, limit: int) -> str:
-        """Return a text of the server that may stand in a message: masked, printable and short."""
-        return printable(mask(text, self.secrets)[: 4 * limit])[:limit]
+        """Return a text of the server that may stand in a message: masked, printable and short.
+
+        Whatever looks like a JWT is masked, too: it may be an assertion or a token.
+        """
+        masked = _JWT.sub(MASK, mask(text, self.secrets))
+        return printable(masked[: 4 * limit])[:limit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,10 @@ class AnswerRules:
 
     `scope` is the requested one; `lifetime` replaces whatever the server says about the life, in
     seconds; `default_lifetime` stands in when it says nothing; `jwt_expiry` lets the `exp` of a
-    JWT shorten it; `keep_extra` names the members that are kept beside the token.
+    JWT shorten it; `keep_extra` names the members that are kept beside the token. `token_path` and
+    `expiry_path` say where they stand (see `at`), without the latter the usual names are looked
+    for; `unit_s` is what a life is counted in, in seconds. `token_type` is stored as the type
+    whatever the server calls it. `signed`: the request held an assertion, which has times in it.
     """
 
     scope: str = ""
@@ -76,20 +89,54 @@ class AnswerRules:
     default_lifetime: int = 900
     jwt_expiry: bool = False
     keep_extra: tuple[str, ...] = ()
+    token_path: str = "access_token"  # noqa: S105  # a name, not a secret
+    expiry_path: str = ""
+    unit_s: float = 1.0
+    token_type: str = ""
+    signed: bool = False
 
 
 def members_of(body: bytes) -> dict[str, Any] | None:
     """Return the members of a JSON object or of a form, whatever the Content-Type claims, or None.
 
-    A repeated member counts as its last. NaN, infinities and integers beyond 20 digits become
-    None: they are JSON to Python only.
+    An object alone in a list is one, too. A repeated member counts as its last. NaN, infinities
+    and integers beyond 20 digits become None: they are JSON to Python only.
     """
     text = body.decode("utf-8-sig", "replace").strip()
     try:
         parsed = json.loads(text, parse_int=_integer, parse_constant=_nothing)
     except (ValueError, RecursionError):
         parsed = _form(text)
+    if isinstance(parsed, list) and len(parsed) == 1:
+        parsed = parsed[0]
     return parsed if isinstance(parsed, dict) else None
+
+
+def at(members: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401  # parsed JSON
+    """Return what stands at a path such as data.tokens.0.value, or None.
+
+    A number counts the items of a list from 0. A member whose whole name is the path comes first.
+    """
+    if path in members:
+        return members[path]
+    found: Any = members
+    for name in path.split("."):
+        if (
+            isinstance(found, list)
+            and name.isascii()
+            and name.isdigit()
+            and len(name) <= MAX_DIGITS
+        ):
+            found = dict(enumerate(found)).get(int(name))
+        else:
+            found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def around(members: Mapping[str, Any], path: str) -> tuple[Mapping[str, Any], ...]:
+    """Return the members beside a path, then those at the top of the answer."""
+    holder = at(members, path.rpartition(".")[0])
+    return (holder, members) if isinstance(holder, dict) else (members,)
 
 
 def number_of(value: object) -> float | None:

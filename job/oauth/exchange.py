@@ -1,22 +1,31 @@
-"""The client credentials grant (RFC 6749 section 4.4): one POST, one token."""
+"""The client credentials grant (RFC 6749 section 4.4), whatever a server calls it: one token."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from job.clock import Clock
+from job.errors import ExchangeError
 from job.oauth.answer import Answer, AnswerRules
-from job.oauth.request import TokenRequest, post_request
+from job.oauth.introspection import introspected
+from job.oauth.request import TokenRequest, prepared
 from job.oauth.response import token_of
 from job.oauth.transport import Transport
 from job.secret import Secret, WatchedSecret
 from job.tokens import Token
 
+# A JWT begins with a brace, and a brace in Base64 with one of these.
+_ASSERTION = re.compile(r"(?<![\w-])e[wy][\w-]+\.[\w-]+\.[\w-]+")
+
 
 @dataclass(frozen=True)
 class ClientCredentials:
-    """A source of tokens: each fetch is one exchange with the token endpoint."""
+    """A source of tokens: each fetch is one exchange with the token endpoint.
+
+    A token whose answer tells no life is looked up at `introspection_url`, if that is set.
+    """
 
     request: TokenRequest
     auth: AuthBase
@@ -24,24 +33,49 @@ class ClientCredentials:
     transport: Transport
     rules: AnswerRules
     clock: Clock
+    introspection_url: str = ""
 
     def fetch(self) -> Token:
         """Return a new token; raises an ExchangeError of any kind and nothing else.
 
         The client secret is read before the clock, so that a slow source shortens no life.
         """
-        # An empty value counts as omitted (RFC 6749 section 3.2).
-        params = ((name, value) for name, value in self.request.params if value)
-        sending = post_request(self.request.token_url, params, self.request.headers, self.auth)
-        sent_at = self.clock().wall
-        reply = self.transport.send(sending)
-        return token_of(Answer(*reply, sent_at, self._secrets(sending)), self.rules)
+        return self.read(self.ask(self.request))
+
+    def read(self, answer: Answer) -> Token:
+        """Return the token of an answer, with its expiry; raises an ExchangeError."""
+        token = token_of(answer, self.rules)
+        if token.expiry_source == "default" and self.introspection_url:
+            return self._looked_up(token)
+        return token
 
     def changed(self) -> bool:
         """Tell whether the client secret has changed since the last fetch."""
         return self.secret.changed()
 
+    def _looked_up(self, token: Token) -> Token:
+        """Return the token with the server's expiry, or as it was, with a note on the reason."""
+        value = token.access_token.reveal()
+        params = (("token", value), ("token_type_hint", "access_token"))
+        asked = TokenRequest(self.introspection_url, params, self.request.headers)
+        try:
+            return introspected(token, self.ask(asked, token.access_token))
+        except ExchangeError as error:
+            notes = (token.note, f"default_lifetime counts, for the expiry is not known: {error}")
+            return replace(token, note="; ".join(filter(None, notes)))
+
+    def ask(self, asked: TokenRequest, *secrets: Secret) -> Answer:
+        """Send a request with the client's proof and return the answer; raises an ExchangeError.
+
+        `secrets` are values in the request that the server may echo.
+        """
+        sending = prepared(asked, self.auth)
+        sent_at = self.clock().wall
+        reply = self.transport.send(sending)
+        return Answer(*reply, sent_at, (*secrets, *self._secrets(sending)))
+
     def _secrets(self, sent: PreparedRequest) -> tuple[Secret, ...]:
-        """Return what a server may echo: the client secret and the credentials made of it."""
-        credentials = Secret(str(sent.headers.get("Authorization", "")).rpartition(" ")[2])
-        return (credentials,) if self.secret.last is None else (credentials, self.secret.last)
+        """Return what a server may echo: the client secret, and the credentials made of it."""
+        authorization = str(sent.headers.get("Authorization", "")).rpartition(" ")[2]
+        made = [authorization, *_ASSERTION.findall(f"{sent.url} {sent.body!r}")]
+        return (*map(Secret, made), *self.secret.live)

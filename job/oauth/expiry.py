@@ -6,34 +6,39 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from job.errors import ResponseInvalid
-from job.oauth.answer import Answer, AnswerRules, members_of, number_of
+from job.oauth.answer import Answer, AnswerRules, around, at, http_date, members_of, number_of
 
-ExpirySource = Literal["lifetime", "expires_in", "expires_at", "jwt", "default"]
+ExpirySource = Literal["lifetime", "expires_in", "expires_at", "introspection", "jwt", "default"]
 
 TEN_YEARS_S = 315_360_000
 FIRST_MILLISECONDS = 100_000_000_000
 """As seconds this is the year 5138: an instant from here on is in milliseconds."""
 JWT_PARTS = 3
 
-# `expires` and `expire` are a life with some servers and an instant with others: the size tells.
+# These are a life with some servers and an instant with others: the size tells.
+EITHER = (
+    "expires",
+    "expire",
+    "expiration",
+    "expiry",
+    "expires_time",
+    "expire_time",
+    "expireTime",
+    "expiry_time",
+    "expiryTime",
+    "expirationTime",
+)
 RELATIVE = (
     "expires_in",
     "expiresIn",
     "expire_in",
     "expireIn",
+    "expires_in_seconds",
+    "expiresInSeconds",
     "access_token_validity",
-    "expires",
-    "expire",
+    *EITHER,
 )
-ABSOLUTE = (
-    "expires_at",
-    "expiresAt",
-    "expires_on",
-    "expiresOn",
-    "expiry_time",
-    "expires",
-    "expire",
-)
+ABSOLUTE = ("expires_at", "expiresAt", "expires_on", "expiresOn", *EITHER)
 
 
 class Life(NamedTuple):
@@ -50,25 +55,54 @@ def life_of(token: str, members: Mapping[str, Any], answer: Answer, rules: Answe
     no clock can falsify; an absolute field, measured by the server's clock; `default_lifetime`.
     The `exp` of a JWT, where asked for, only ever shortens the first three, or stands in for
     them. A claim that is no number, or over ten years, is not believed and the next one is asked.
+    A configured `expiry_path` is the only field that counts; its size tells a life from an instant.
     Raises ResponseInvalid when a believable claim says that the token is already dead.
     """
     claims = (
-        _configured(rules) or _relative(members) or _absolute(members, answer),
+        _configured(rules) or _told(members, answer, rules),
         _jwt(token, answer) if rules.jwt_expiry else None,
     )
     believed = [life for life in claims if life is not None]
     return min(believed, default=Life(rules.default_lifetime, "default"))
 
 
+def remaining(value: object, answer: Answer) -> float | None:
+    """Return the seconds from an answer to an instant in it, by the server's clock, at least 1.
+
+    None for what is no instant or over ten years away; raises ResponseInvalid for what is over.
+    """
+    instant = _instant(value)
+    if instant is None or instant - answer.server_time > TEN_YEARS_S:
+        return None
+    seconds = instant - answer.server_time
+    if seconds < 1:
+        raise ResponseInvalid(
+            "already_expired",
+            "the server says that the token has already expired, so it is not published; "
+            "check this machine's clock, or set `lifetime` if the server is wrong",
+        )
+    return seconds
+
+
 def _configured(rules: AnswerRules) -> Life | None:
     return None if rules.lifetime is None else Life(rules.lifetime, "lifetime")
 
 
-def _relative(members: Mapping[str, Any]) -> Life | None:
-    for seconds in _values(members, RELATIVE):
-        number = number_of(seconds)
-        if number is None or number > TEN_YEARS_S:
+def _told(members: Mapping[str, Any], answer: Answer, rules: AnswerRules) -> Life | None:
+    """Return the life that the answer tells, beside the token or at its top."""
+    layers = around(members, rules.token_path)
+    if rules.expiry_path:
+        layers = ({EITHER[0]: at(members, rules.expiry_path)},)
+    lives = (_relative(layer, rules.unit_s) or _absolute(layer, answer) for layer in layers)
+    return next(filter(None, lives), None)
+
+
+def _relative(members: Mapping[str, Any], unit_s: float) -> Life | None:
+    for value in _values(members, RELATIVE):
+        count = number_of(value)
+        if count is None or count * unit_s > TEN_YEARS_S:
             continue
+        number = count * unit_s
         if number < 1:
             raise ResponseInvalid(
                 "expires_in_not_positive",
@@ -81,9 +115,9 @@ def _relative(members: Mapping[str, Any]) -> Life | None:
 
 def _absolute(members: Mapping[str, Any], answer: Answer) -> Life | None:
     for value in _values(members, ABSOLUTE):
-        remaining = _remaining(value, answer)
-        if remaining is not None:
-            return Life(remaining, "expires_at")
+        seconds = remaining(value, answer)
+        if seconds is not None:
+            return Life(seconds, "expires_at")
     return None
 
 
@@ -96,33 +130,19 @@ def _jwt(token: str, answer: Answer) -> Life | None:
         claims = members_of(base64.urlsafe_b64decode(parts[1] + "=="))
     except ValueError:
         return None
-    remaining = _remaining((claims or {}).get("exp"), answer)
-    return None if remaining is None else Life(remaining, "jwt")
+    seconds = remaining((claims or {}).get("exp"), answer)
+    return None if seconds is None else Life(seconds, "jwt")
 
 
 def _values(members: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[Any]:
     return (members[name] for name in names if name in members)
 
 
-def _remaining(value: object, answer: Answer) -> float | None:
-    instant = _instant(value)
-    if instant is None or instant - answer.server_time > TEN_YEARS_S:
-        return None
-    remaining = instant - answer.server_time
-    if remaining < 1:
-        raise ResponseInvalid(
-            "already_expired",
-            "the server says that the token has already expired, so it is not published; "
-            "check this machine's clock, or set `lifetime` if the server is wrong",
-        )
-    return remaining
-
-
 def _instant(value: object) -> float | None:
-    """Return epoch seconds from epoch seconds, epoch milliseconds or ISO 8601."""
+    """Return epoch seconds from epoch seconds, epoch milliseconds, ISO 8601 or an HTTP-date."""
     number = number_of(value)
     if number is None:
-        return _iso_8601(value) if isinstance(value, str) else None
+        return _iso_8601(value) or http_date(value) if isinstance(value, str) else None
     if number <= TEN_YEARS_S:
         return None  # a length of time in the wrong field, or a zero that means nothing
     return number / 1000 if number >= FIRST_MILLISECONDS else number

@@ -3,12 +3,21 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from job.errors import ResponseInvalid
-from job.oauth.answer import Answer, AnswerRules, members_of, number_of, printable
+from job.errors import ExchangeError, ResponseInvalid
+from job.oauth.answer import (
+    Answer,
+    AnswerRules,
+    around,
+    at,
+    members_of,
+    number_of,
+    printable,
+)
 from job.oauth.expiry import TEN_YEARS_S, life_of
 from job.oauth.refusal import refusal_of
 from job.secret import Secret
@@ -18,10 +27,13 @@ MAX_EXTRA_DEPTH = 8
 SHOWN_LENGTH = 40
 
 # eBay says "Application Access Token"; Amazon and Apigee have said "BearerToken".
-_BEARER = frozenset({"bearer", "bearertoken", "application access token"})
+_BEARER = frozenset({"bearer", "bearertoken", "bearer token", "application access token"})
 _VISIBLE = re.compile(r"[!-~]+")
 _WORDS = re.compile(r"[A-Za-z_:* -]+")
 """A token that stands where its type belongs has digits, as a rule, and is not shown."""
+_TOKEN_NAME = re.compile(r"(?:[A-Za-z]{1,20}_?)?token|jwt", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z_]{1,40}")
+MAX_DEPTH = 4
 
 
 def token_of(answer: Answer, rules: AnswerRules) -> Token:
@@ -32,32 +44,65 @@ def token_of(answer: Answer, rules: AnswerRules) -> Token:
     we don't know, and a refresh token, are ignored.
     """
     members = members_of(answer.body)
-    answer = _guarded(answer, members)
-    if not answer.succeeded or (members or {}).get("error"):
-        raise refusal_of(answer, members)
+    given = at(members or {}, rules.token_path)
+    answer = _guarded(answer, given)
+    fields = ChainMap(*map(dict, around(members or {}, rules.token_path)))
+    if not answer.succeeded or fields.get("error") or number_of(fields.get("errcode")):
+        raise refusal_of(answer, members, signed=rules.signed)
     if members is None:
-        raise _invalid(answer, "unreadable_answer", "is no JSON object; check token_url")
-    if members.get("access_token") in (None, ""):
-        raise refusal_of(answer, members)
-    value = _access_token(answer, members["access_token"])
+        raise _unreadable(answer)
+    if given in (None, ""):
+        raise _without_token(answer, members, rules)
+    value = _access_token(answer, given)
     life = life_of(value, members, answer, rules)
+    scope = _scope(fields.get("scope"), rules.scope)
     return Token(
         access_token=Secret(value),
-        token_type=_token_type(answer, members.get("token_type")),
-        scope=_scope(members.get("scope"), rules.scope),
+        token_type=_token_type(answer, fields, rules),
+        scope=scope,
         requested_at=math.floor(answer.sent_at),
         expires_at=math.floor(answer.sent_at + life.seconds),
         expiry_source=life.source,
-        refresh_in=_refresh_in(members.get("refresh_in")),
-        extra=_extra(members, rules.keep_extra),
+        refresh_in=_refresh_in(fields.get("refresh_in")),
+        extra=_extra(fields, rules.keep_extra),
+        note=_narrowed(scope, rules.scope),
     )
 
 
-def _guarded(answer: Answer, members: Mapping[str, Any] | None) -> Answer:
+def _guarded(answer: Answer, value: object) -> Answer:
     """Return the answer with its own token among what no message shows."""
-    value = (members or {}).get("access_token")
     known = (Secret(value),) if isinstance(value, str) else ()
     return replace(answer, secrets=(*answer.secrets, *known))
+
+
+def _unreadable(answer: Answer) -> ResponseInvalid:
+    """Say what came instead of JSON, and what to set."""
+    start = answer.body[:200].lstrip().lower()
+    what = "is no JSON object; check token_url and request_format"
+    if b"<html" in start or b"<!doctype" in start:
+        what = "is a web page; check token_url"
+    elif start.startswith(b"<"):
+        what = 'is XML; ask for JSON with headers = { Accept = "application/json" }'
+    return _invalid(answer, "unreadable_answer", what)
+
+
+def _without_token(answer: Answer, members: Mapping[str, Any], rules: AnswerRules) -> ExchangeError:
+    """Say why there is no token, or where one seems to be."""
+    error = refusal_of(answer, members, signed=rules.signed)
+    place = next(_places(members, MAX_DEPTH), "")
+    if error.code != "no_access_token" or not place:
+        return error
+    what = f"holds no {rules.token_path}, but {answer.show(place, SHOWN_LENGTH)}"
+    return _invalid(answer, error.code, f"{what}; if that is the token, set token_path to it")
+
+
+def _places(members: Mapping[str, Any], depth: int) -> Iterator[str]:
+    """Yield the paths of what is called a token."""
+    for name, value in members.items():
+        if isinstance(value, str) and value and _TOKEN_NAME.fullmatch(name):
+            yield name
+        if isinstance(value, dict) and depth and _NAME.fullmatch(name):
+            yield from (f"{name}.{rest}" for rest in _places(value, depth - 1))
 
 
 def _invalid(answer: Answer, code: str, what: str) -> ResponseInvalid:
@@ -75,14 +120,25 @@ def _access_token(answer: Answer, value: object) -> str:
     raise _invalid(answer, "illegal_access_token", what)
 
 
-def _token_type(answer: Answer, value: object) -> str:
-    """Return "Bearer": a token whose type we don't understand must not be used (section 7.1)."""
-    if value in (None, "") or (isinstance(value, str) and value.lower() in _BEARER):
+def _token_type(answer: Answer, fields: Mapping[str, Any], rules: AnswerRules) -> str:
+    """Return "Bearer", or the configured type.
+
+    A token whose type we don't understand must not be used (section 7.1), and one that is bound
+    to a key (RFC 9449) is of no use to readers whatever it is called.
+    """
+    value = fields.get("token_type", fields.get("tokenType"))
+    if isinstance(value, str) and value.strip().lower() == "dpop":
+        what = "holds a token of type DPoP, which works only with the key that it is bound to"
+        cure = "have the provider switch DPoP off for this client"
+        raise _invalid(answer, "unsupported_token_type", f"{what}; {cure}")
+    if rules.token_type:
+        return rules.token_type
+    if value in (None, "") or (isinstance(value, str) and value.strip().lower() in _BEARER):
         return "Bearer"
     shown = answer.show(value if isinstance(value, str) else type(value).__name__, SHOWN_LENGTH)
     shown = shown if _WORDS.fullmatch(shown) else "unknown"
-    what = f"holds a token of type {shown}; ask the provider for Bearer tokens for this client"
-    raise _invalid(answer, "unsupported_token_type", what)
+    what = f"holds a token of type {shown}; if readers can send it, set token_type to what they put"
+    raise _invalid(answer, "unsupported_token_type", f"{what} before it, such as Bearer")
 
 
 def _scope(value: object, requested: str) -> str:
@@ -90,6 +146,13 @@ def _scope(value: object, requested: str) -> str:
     if isinstance(value, list):
         value = " ".join(item for item in value if isinstance(item, str))
     return printable(value) if isinstance(value, str) and value else requested
+
+
+def _narrowed(granted: str, requested: str) -> str:
+    """Return a note on the scopes that were asked for and not granted (section 3.3)."""
+    held = set(re.split(r"[\s,]+", granted))
+    missing = [scope for scope in requested.split() if scope not in held]
+    return f"the server granted a narrower scope, without {' '.join(missing)}" if missing else ""
 
 
 def _refresh_in(value: object) -> int | None:

@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import ssl
-import stat
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -24,8 +23,14 @@ from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
 
-from job.errors import EndpointUnavailable, ExchangeError, RequestRejected, ResponseInvalid
-from job.oauth import deadline
+from job import deadline
+from job.errors import (
+    EndpointUnavailable,
+    ExchangeError,
+    RequestRejected,
+    ResponseInvalid,
+    SecretUnavailable,
+)
 
 T = TypeVar("T")
 
@@ -45,24 +50,28 @@ class Reply(NamedTuple):
 class Transport:
     """How to reach servers: `timeout_s` over everything, `ca_file` instead of the usual CAs.
 
-    `proxies` maps a URL scheme to a proxy URL. One object holds the trusted certificates in
-    memory (0.7 MB, 17 ms to read), so share it between all sources with equal settings.
+    `proxies` maps a URL scheme to a proxy URL. `certificate` is what to show to servers that ask
+    (RFC 8705): the paths of a certificate and of its key. One object holds the trusted
+    certificates in memory (0.7 MB, 17 ms to read), so share it between all sources with equal
+    settings.
     """
 
     timeout_s: float
     ca_file: str = ""
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    certificate: tuple[str, str] | None = None
     _trust: "_Trust" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Prepare to read the certificates when they are needed."""
-        object.__setattr__(self, "_trust", _Trust(self.ca_file))
+        object.__setattr__(self, "_trust", _Trust(self.ca_file, self.certificate))
 
     def send(self, request: requests.PreparedRequest) -> Reply:
         """Send the request once and return the whole answer; redirects are answers too.
 
         Raises EndpointUnavailable, ResponseInvalid (a body over 1 MiB or one that can't be
-        decoded) or RequestRejected (settings that can't be used). No thread stays behind.
+        decoded), RequestRejected (settings that can't be used, a certificate that the server
+        refuses) or SecretUnavailable (a certificate that can't be shown). No thread stays behind.
         """
         line = Line()
         carry = functools.partial(self._carry, request, line)
@@ -116,23 +125,52 @@ class Line:
 
 
 class _Trust:
-    """The trusted certificates, read again when their file changes."""
+    """The trusted certificates and the client's own, read again when a file of them changes."""
 
-    def __init__(self, ca_file: str) -> None:
+    def __init__(self, ca_file: str, certificate: tuple[str, str] | None) -> None:
         """Trust the CAs of the file or folder, or without one those that requests comes with."""
         self._path = ca_file or DEFAULT_CA_BUNDLE_PATH
+        self._certificate = certificate
         self._loaded: tuple[tuple[int, ...], ssl.SSLContext] | None = None
 
     def context(self) -> ssl.SSLContext:
         """Return the context to verify servers with; raises OSError (also ssl.SSLError)."""
-        status = os.stat(self._path)
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        stamp = (*_stamp(self._path), *self._own_stamp())
         if self._loaded is None or self._loaded[0] != stamp:
             context = create_urllib3_context()
-            is_folder = stat.S_ISDIR(status.st_mode)
+            is_folder = os.path.isdir(self._path)
             context.load_verify_locations(**{"capath" if is_folder else "cafile": self._path})
+            if self._certificate is not None:
+                _show(context, *self._certificate)
             self._loaded = (stamp, context)
         return self._loaded[1]
+
+    def _own_stamp(self) -> tuple[int, ...]:
+        try:
+            return tuple(number for path in self._certificate or () for number in _stamp(path))
+        except OSError:
+            raise _unusable_certificate() from None
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """Return what differs once a file is another one, or has been written to."""
+    status = os.stat(path)
+    return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def _show(context: ssl.SSLContext, certificate_file: str, key_file: str) -> None:
+    """Have a context show a certificate; OpenSSL must not ask a terminal for a password."""
+    try:
+        context.load_cert_chain(certificate_file, key_file, password=lambda: "")
+    except OSError:  # ssl.SSLError too
+        raise _unusable_certificate() from None
+
+
+def _unusable_certificate() -> SecretUnavailable:
+    return SecretUnavailable(
+        "certificate_unusable",
+        "no client certificate: certificate_file and key_file cannot be used together; check both",
+    )
 
 
 class _Adapter(HTTPAdapter):
@@ -216,9 +254,12 @@ class _Fault(NamedTuple):
     code: str
     sentence: str
     error: type[ExchangeError] = EndpointUnavailable
+    reason: str = ""
 
 
-# The first row that fits decides; `{host}` and `{reason}` are filled in.
+# Alerts come from the server: these are about the certificate that it was shown, or missed.
+_ABOUT_CERTIFICATES = "ALERT_(.*CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED)"
+# The first row that fits decides, its `reason` too; `{host}` and `{reason}` are filled in.
 _FAULTS = (
     _Fault(
         (
@@ -247,6 +288,21 @@ _FAULTS = (
         (ConnectionRefusedError,),
         "connection_refused",
         "{host} refuses connections; check token_url, or whether the server runs",
+    ),
+    _Fault(
+        (ssl.SSLError,),
+        "certificate_refused",
+        "{host} refuses the client's certificate, or wants one ({reason}); check certificate_file "
+        "and key_file, and that the server knows this certificate",
+        RequestRejected,
+        _ABOUT_CERTIFICATES,
+    ),
+    _Fault(
+        # With TLS 1.3 the alert about a certificate may be lost behind the end that follows it.
+        (ssl.SSLEOFError, ssl.SSLZeroReturnError),
+        "connection_failed",
+        "{host} ended the TLS connection; check the network, and certificate_file if the server "
+        "wants a certificate of clients",
     ),
     _Fault(
         (ssl.SSLError, urllib3.exceptions.SSLError),
@@ -289,10 +345,12 @@ def translating(function: Callable[[], T], url: str) -> T:
 
 def _error_of(fault: BaseException, url: str) -> ExchangeError:
     chain = _chain(fault)
-    row = next(row for row in _FAULTS if any(isinstance(link, row.kinds) for link in chain))
+    reason = _tls_reason(chain)
+    fitting = (row for row in _FAULTS if any(isinstance(link, row.kinds) for link in chain))
+    row = next(row for row in fitting if re.search(row.reason, reason))
     found = _HOST.match(url)
     host = found[1] if found else "the server"
-    return row.error(row.code, row.sentence.format(host=host, reason=_tls_reason(chain)))
+    return row.error(row.code, row.sentence.format(host=host, reason=reason))
 
 
 def _chain(fault: BaseException) -> list[BaseException]:

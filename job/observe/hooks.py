@@ -19,6 +19,7 @@ from job.events import (
     TokenDelivered,
     TokenEvent,
     TokenExpired,
+    TokenRefreshed,
 )
 from job.schedule import backoff
 
@@ -56,7 +57,9 @@ class Occasion:
 class Hook(Protocol):
     """One thing to do."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """Return what the log calls it."""
 
     def run(self, occasion: Occasion) -> str:
         """Do it, within its time limit, and return what it printed; raises HookError."""
@@ -102,6 +105,7 @@ class Hooks:
         self._clock = clock
         self._retry_s = retry_s
         self._troubled: set[str] = set()
+        self._expiries: dict[str, tuple[str, int]] = {}
         self._errands: dict[tuple[str, str], _Errand] = {}
 
     def observe(self, event: Event) -> None:
@@ -111,6 +115,12 @@ class Hooks:
             for occasion in self._occasions(event):
                 is_news = occasion.event == "refreshed"
                 self._send(hooks.on_refresh if is_news else hooks.on_trouble, occasion)
+
+    def settle(self, seconds: float) -> None:
+        """Wait until no hook is at work or waits for another try, but not beyond `seconds`."""
+        until = self._clock().boot + seconds
+        for errand in self._errands.values():
+            errand.join(max(until - self._clock().boot, 0.0))
 
     def finish(self, seconds: float) -> None:
         """Wait up to `seconds` for the hooks at work; none is tried again after that."""
@@ -122,8 +132,12 @@ class Hooks:
         """Yield what an event means for hooks."""
         at = int(self._clock().wall)
         match event:
+            case TokenRefreshed():
+                self._expiries[event.token] = (event.fingerprint, event.expires_at)
             case TokenDelivered():
-                yield Occasion("refreshed", event.token, event.sink, at, event.fingerprint)
+                fingerprint, expires_at = self._expiries.get(event.token, ("", 0))
+                known = expires_at if fingerprint == event.fingerprint else None
+                yield Occasion("refreshed", event.token, event.sink, at, event.fingerprint, known)
             case TokenAtRisk() | TokenExpired() if event.token not in self._troubled:
                 self._troubled.add(event.token)
                 expires_at = event.expires_at
@@ -176,7 +190,11 @@ class _Errand:
         with self._changed:
             self._is_over = True
             self._changed.notify()
-            thread = self._thread
+        self.join(seconds)
+
+    def join(self, seconds: float) -> None:
+        """Wait until there is nothing more to do."""
+        thread = self._thread
         if thread is not None:
             thread.join(seconds)
 

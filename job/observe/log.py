@@ -59,6 +59,10 @@ def fields_of(event: Event) -> dict[str, Any]:
     }
     if fields.get("token", "") is None:
         del fields["token"]
+    if fields.get("note") == "":
+        del fields["note"]
+    if fields.get("secret_position", 0) is None:
+        del fields["secret_position"]
     return fields
 
 

@@ -82,6 +82,9 @@ _KMS = _Fault(
     "its KMS key can't be used; see whether the key is enabled and whether its policy lets this "
     "principal in",
 )
+_KMS_LATER = _Fault(
+    _Kind.LATER, "kms_unavailable", "AWS could not reach the secret's KMS key for {action}"
+)
 _EXISTS = _Fault(_Kind.LATER, "version_exists", "another writer has put a value at the same moment")
 _THROTTLED = _Fault(
     _Kind.LATER, "throttled", "AWS throttles {action} (50 writes a second for account and region)"
@@ -97,7 +100,7 @@ _TLS = _Fault(
     "tls_failure",
     "the AWS endpoint's certificate is not trusted; check AWS_CA_BUNDLE, the proxy and the clock",
 )
-_NO_REGION = _Fault(_Kind.REFUSED, "no_region", "no AWS region; set `region` or AWS_REGION")
+_NO_REGION = _Fault(_Kind.REFUSED, "no_region", "no AWS region; set `region` or AWS_DEFAULT_REGION")
 _NO_PROFILE = _Fault(
     _Kind.REFUSED,
     "unknown_profile",
@@ -122,14 +125,18 @@ _NAMES: Mapping[_Fault, str] = {
     _SIGNATURE: """
         SignatureDoesNotMatch InvalidSignatureException IncompleteSignature
         IncompleteSignatureException RequestExpired RequestTimeTooSkewed""",
-    _NOT_FOUND: "ResourceNotFoundException",
+    _NOT_FOUND: "ResourceNotFoundException ParameterNotFound ParameterVersionNotFound",
     _INVALID_REQUEST: "InvalidRequestException",
     _INVALID_PARAMETER: """
         InvalidParameterException ValidationException ValidationError ParamValidationError""",
     _VERSION_LIMIT: "LimitExceededException",
     _KMS: """
         EncryptionFailure DecryptionFailure KMSAccessDeniedException KMSDisabledException
-        KMSInvalidStateException KMSNotFoundException""",
+        KMSInvalidStateException KMSNotFoundException InvalidKeyId DisabledException
+        InvalidKeyUsageException""",
+    _KMS_LATER: """
+        KeyUnavailableException DependencyTimeoutException KMSInternalException
+        KMSThrottlingException""",
     _EXISTS: "ResourceExistsException",
     _THROTTLED: """
         Throttling ThrottlingException ThrottledException RequestThrottled
@@ -153,8 +160,31 @@ _FAULTS: Mapping[str, _Fault] = {
 }
 
 
+class Meaning(NamedTuple):
+    """What an error of AWS or botocore means, whoever asked.
+
+    `message` is for people, about {action} (an IAM action) on {secret}; `name` is the error's own.
+    """
+
+    code: str
+    message: str
+    name: str
+    passing: bool
+    permission: bool
+
+
 def sink_error(error: Exception, action: str, secret_id: str) -> SinkError:
     """Return the SinkError that says what went wrong in `action` (an IAM action) and its cure."""
+    meaning = meaning_of(error)
+    what = meaning.message.format(action=action, secret=shlex.quote(secret_id), name=meaning.name)
+    text = f"secret {secret_id}: {what}"
+    if meaning.passing:
+        return SinkUnavailable(meaning.code, text)
+    return SinkRejected(meaning.code, text, permission=meaning.permission)
+
+
+def meaning_of(error: Exception) -> Meaning:
+    """Return what an error means, by its name alone."""
     answer: Mapping[str, Any] | None = getattr(error, "response", None)
     if answer is None:
         name = type(error).__name__
@@ -162,11 +192,8 @@ def sink_error(error: Exception, action: str, secret_id: str) -> SinkError:
     else:
         name = _word(answer.get("Error", {}).get("Code"))
         fault = _of_answer(name, answer)
-    text = fault.message.format(action=action, secret=shlex.quote(secret_id), name=name)
-    if fault.kind is _Kind.LATER:
-        return SinkUnavailable(fault.code, f"secret {secret_id}: {text}")
-    denied = fault.kind is _Kind.DENIED
-    return SinkRejected(fault.code, f"secret {secret_id}: {text}", permission=denied)
+    later, denied = fault.kind is _Kind.LATER, fault.kind is _Kind.DENIED
+    return Meaning(fault.code, fault.message, name, passing=later, permission=denied)
 
 
 def _known(kind: type[Exception]) -> Iterator[_Fault]:

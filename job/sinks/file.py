@@ -36,6 +36,7 @@ _MOUNTS = "/proc/self/mountinfo"
 
 _DENIED = ("permission_denied", "give this user access to it and to {folder}, or run as its owner")
 _NO_DIRECTORY = ("no_directory", "create the folder: install -d -m 0700 {folder}")
+_NOT_A_FILE = ("not_a_file", "it is no regular file: set `path` to one")
 _REFUSALS: Mapping[int, tuple[str, str]] = {
     errno.EACCES: _DENIED,
     errno.EPERM: _DENIED,
@@ -44,11 +45,13 @@ _REFUSALS: Mapping[int, tuple[str, str]] = {
     errno.ENOTDIR: _NO_DIRECTORY,
     errno.ELOOP: ("symlink", "set `path` to the file itself: links are not followed for writing"),
     errno.EISDIR: ("is_directory", "set `path` to a file inside it"),
+    errno.ENXIO: _NOT_A_FILE,
+    errno.ENODEV: _NOT_A_FILE,
     errno.EBUSY: ("mount_point", "mount the directory instead: a mounted file can't be replaced"),
     errno.ENAMETOOLONG: ("name_too_long", "choose a shorter name"),
 }
 """What an operator has to cure, by errno(3); everything else may pass by itself."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileSink:
@@ -113,7 +116,7 @@ class FileSink:
             yield
         finally:
             self._claimed = False
-            os.close(lock)
+            _close(lock)
 
     def read(self) -> Record | None:
         """Return the stored record; None if there is no file, or no whole record of ours in it."""
@@ -179,6 +182,8 @@ class FileSink:
             for temporary, target in temporaries.items():
                 # A surrogate in a server's odd scope can't be encoded; it must not stop its token.
                 content = texts[target].encode(errors="replace")
+                if len(content) > MAX_BYTES:
+                    raise self._too_large(len(content))
                 _write_new(temporary, folder, content, self._mode, (owner, group))
             for temporary, target in temporaries.items():
                 os.rename(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
@@ -187,14 +192,18 @@ class FileSink:
             for temporary in temporaries:
                 with suppress(OSError):
                     os.unlink(temporary, dir_fd=folder)
-            os.close(folder)
+            _close(folder)
+
+    def _too_large(self, size: int) -> SinkRejected:
+        reason = f"its text would have {size} bytes, and no more than {MAX_BYTES} are read back"
+        return _rejected("too_large", self._path, reason, "ask for a smaller scope")
 
     def _lock(self) -> int:
         lock = _open_lock(self._path)
         try:
             self._wait_for(lock)
         except BaseException:
-            os.close(lock)
+            _close(lock)
             raise
         return lock
 
@@ -245,7 +254,7 @@ def _remove_if_dead(temporary: str, target: str) -> bool:
                 os.unlink(temporary)
                 return True
         finally:
-            os.close(lock)
+            _close(lock)
     return False
 
 
@@ -291,7 +300,8 @@ def _read_text(path: str) -> str:
     """Return a file's text up to MAX_BYTES, empty if there is no file in an existing folder."""
     try:
         # Without O_NONBLOCK, a named pipe would hang the open.
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        file = os.open(path, flags)
     except FileNotFoundError:
         os.stat(_split(path)[0])
         return ""
@@ -300,11 +310,11 @@ def _read_text(path: str) -> str:
         if stat.S_ISDIR(status.st_mode):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(status.st_mode):
-            raise _rejected("not_a_file", path, "it is no regular file", "set `path` to a file")
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
         with open(file, "rb", closefd=False) as reader:
             return reader.read(min(status.st_size, MAX_BYTES)).decode(errors="replace")
     finally:
-        os.close(file)
+        _close(file)
 
 
 def _write_new(
@@ -322,6 +332,15 @@ def _write_new(
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+        if os.fstat(file.fileno()).st_size != len(content):
+            # A file system may say that it wrote what it has not; what is torn is not published.
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def _close(file: int) -> None:
+    """Close a descriptor that nothing was written to: close(2) lets go of it even when it fails."""
+    with suppress(OSError):
+        os.close(file)
 
 
 def _sync_folder(folder: int) -> None:

@@ -1,9 +1,9 @@
 """How a secret's text holds a record: as the whole text, or under a key of a JSON object. Pure."""
 
 import json
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -12,11 +12,13 @@ from job.errors import SinkRejected
 from job.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
 
 MAX_BYTES = 65_536
-TAG = "freshtoken:"
 MEMBER_SUFFIX = "_freshtoken"
+LINEAGE_LENGTH = 12
 
-_RECEIPT = ("fingerprint", "request_key", "obtained_at", "expires_at")
-_PREVIOUS = "previous"
+_ID_WITH_RECEIPT = re.compile(
+    r"[0-9a-f]{12}-(?P<fingerprint>[0-9a-f]{12})-(?P<request_key>.+)"
+    r"-(?P<obtained_at>[0-9a-f]+)-(?P<expires_at>[0-9a-f]+)"
+)
 
 
 class Finding(NamedTuple):
@@ -30,22 +32,35 @@ class Finding(NamedTuple):
 class SecretText:
     """The layout of one secret.
 
-    A format that carries no expiry has its receipt beside the value: in the secret's tags, or with
-    `json_key` under `<json_key>_freshtoken`.
+    A format that carries no expiry has its receipt in the version's id, which AWS stores with the
+    text in one step, or with `json_key` under `<json_key>_freshtoken`.
     """
 
     secret_id: str
     layout: OutputFormat
     json_key: str | None = None
 
-    @property
-    def is_tagged(self) -> bool:
-        """Tell whether the receipt is in the secret's tags."""
-        return self.json_key is None and not self.layout.carries_receipt
+    def version_id(self, lineage: str, record: Record) -> str:
+        """Return the id of the version that is to hold a record.
 
-    def find(self, text: str, tags: Mapping[str, str]) -> Finding:
-        """Return what a text holds; raises SinkRejected if `json_key` finds no JSON object."""
-        value, receipt = text, _receipt_of(tags) if self.is_tagged else ""
+        AWS takes any 32 to 64 characters (PutSecretValue, ClientRequestToken). `lineage` is 32
+        hex digits; two ids are of one lineage if they begin with the same LINEAGE_LENGTH of them.
+        """
+        receipt = record.receipt
+        if self.json_key is not None or self.layout.carries_receipt:
+            return lineage
+        parts = (
+            lineage[:LINEAGE_LENGTH],
+            receipt.fingerprint,
+            receipt.request_key,
+            f"{receipt.requested_at:x}",
+            f"{receipt.expires_at:x}",
+        )
+        return "-".join(parts)
+
+    def find(self, text: str, version_id: str) -> Finding:
+        """Return what a version holds; raises SinkRejected if `json_key` finds no JSON object."""
+        value, receipt = text, _receipt_in(version_id)
         if self.json_key is not None:
             members = self._members(text)
             value = _as_text(members.get(self.json_key))
@@ -74,17 +89,6 @@ class SecretText:
             raise self._rejected("too_large", f"{what}; ask for a smaller scope, or use a file")
         return content.decode()
 
-    def tags(self, record: Record, previous: Record | None) -> dict[str, str]:
-        """Return the tags that keep the receipt, empty if it is in the text.
-
-        As in a sidecar file, the receipt of the record that is being replaced goes along.
-        """
-        if not self.is_tagged:
-            return {}
-        tags = dict(zip(_RECEIPT, _values(record), strict=True))
-        tags[_PREVIOUS] = "/".join(_values(previous)) if previous else ""
-        return {f"{TAG}{name}": value for name, value in tags.items()}
-
     def _members(self, text: str) -> dict[str, Raw]:
         """Take a JSON object apart; each member stays as it was written, to the last digit."""
         try:
@@ -97,23 +101,14 @@ class SecretText:
         return SinkRejected(code, f"secret {self.secret_id}: {what}")
 
 
-def _values(record: Record) -> tuple[str, ...]:
-    receipt = record.receipt
-    dates = (str(receipt.requested_at), str(receipt.expires_at))
-    return (receipt.fingerprint, receipt.request_key, *dates)
-
-
-def _receipt_of(tags: Mapping[str, str]) -> str:
-    """Return the receipt in a secret's tags as `parse` reads it, empty if there is none."""
-    ours = {key.removeprefix(TAG): tag for key, tag in tags.items() if key.startswith(TAG)}
-    previous = dict(zip(_RECEIPT, ours.get(_PREVIOUS, "").split("/"), strict=False))
-    return json.dumps(_document(ours) | {"previous": _document(previous)}) if ours else ""
-
-
-def _document(receipt: Mapping[str, str]) -> dict[str, Any]:
-    dates = ("obtained_at", "expires_at")
-    times = {name: int(receipt[name]) for name in dates if receipt.get(name, "").isdecimal()}
-    return times | {"freshtoken": dict(receipt)}
+def _receipt_in(version_id: str) -> str:
+    """Return the receipt in a version's id as `parse` reads it, empty if there is none."""
+    found = _ID_WITH_RECEIPT.fullmatch(version_id)
+    if found is None:
+        return ""
+    times = {name: int(found[name], 16) for name in ("obtained_at", "expires_at")}
+    ours = {name: found[name] for name in ("fingerprint", "request_key")}
+    return json.dumps(times | {"freshtoken": ours})
 
 
 def _as_text(member: Raw | None) -> str:

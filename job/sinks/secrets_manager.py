@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from job.deadline import Caller
 from job.errors import SinkError, SinkRejected, SinkUnavailable
 from job.secret import Secret
 from job.sinks import Superseded
 from job.sinks.aws_errors import sink_error
-from job.sinks.secret_text import SecretText
+from job.sinks.secret_text import LINEAGE_LENGTH, SecretText
 from job.tokens import OutputFormat, Receipt, Record
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_secretsmanager.type_defs import TagTypeDef
 
 T = TypeVar("T")
 
@@ -55,7 +55,8 @@ class SecretsManagerSink:
     One thread at a time may use it; `client` may be shared. `create` makes a missing secret, with
     `kms_key_id` and `tags`. Without `compare_and_swap` a write is one plain put, for a principal
     that may do nothing else. A value that freshtoken has not written is refused unless
-    `overwrite`. A method begins no further call when `deadline_s` seconds have passed.
+    `overwrite`. A method ends within `deadline_s` seconds, whatever AWS does: that is
+    up to `caller`.
     """
 
     def __init__(  # noqa: PLR0913  # one keyword for each setting of a secret
@@ -71,6 +72,7 @@ class SecretsManagerSink:
         compare_and_swap: bool = True,
         overwrite: bool = False,
         deadline_s: float = 30.0,
+        caller: Caller | None = None,
     ) -> None:
         """Call nothing yet."""
         self.label = f"aws-secrets-manager:{secret_id}"
@@ -84,6 +86,7 @@ class SecretsManagerSink:
         self._overwrite = overwrite
         self._deadline_s = deadline_s
         self._until = 0.0
+        self._caller = caller or Caller()
         self._seen: _Version | None = None
         self._stuck = ""
         self._own = _NONE_PUT
@@ -144,18 +147,14 @@ class SecretsManagerSink:
     def _swap(self, record: Record, seen: _Version) -> bool:
         """Replace the expected version; False if another writer was faster."""
         text = self._text.put(record, seen.text.reveal())
-        tags = self._text.tags(record, seen.record)
         # A version that we have put, but could not promote yet, is the one to promote.
         is_put = self._own[0] == record.receipt
-        version_id = self._own[1] if is_put else self._id(seen.id, self._stuck)
+        version_id = self._own[1] if is_put else self._id(record, seen.id, self._stuck)
         self._own = (record.receipt, version_id)
         try:
-            if not seen.id:
-                self._put_first(text, tags, version_id)
-                return True
-            self._put(text, version_id, PENDING)
-            self._tag(tags)
-            return self._promote(version_id, seen.id)
+            # A secret that is created here has its version, as the current one, from the start.
+            is_created = self._put(text, version_id, PENDING)
+            return is_created or self._promote(version_id, seen.id)
         except SinkError as error:
             if error.code != "version_exists":
                 raise
@@ -171,20 +170,8 @@ class SecretsManagerSink:
             predecessor = seen.id if is_shared else ""
             parts = (predecessor, receipt.fingerprint, str(receipt.expires_at), layout)
             text = self._text.put(record, seen.text.reveal())
-            tags = self._text.tags(record, seen.record)
-            self._put_first(text, tags, self._id(*parts))
+            self._put(text, self._id(record, *parts), CURRENT)
         self._seen = None
-
-    def _put_first(self, text: str, tags: Mapping[str, str], version_id: str) -> None:
-        """Put a version that becomes the current one at once."""
-        try:
-            # Tags first: a value without them would look like somebody else's.
-            self._tag(tags)
-            self._put(text, version_id, CURRENT)
-        except SinkRejected as error:
-            if error.code != "not_found" or not self._create:
-                raise
-            self._create_secret(text, tags, version_id)
 
     def _resume(self) -> None:
         """Promote a version that was put but not promoted, if its token is not an older one.
@@ -195,7 +182,7 @@ class SecretsManagerSink:
         labels = self._describe().get("VersionIdsToStages", {})
         current = next((version for version in labels if CURRENT in labels[version]), "")
         self._stuck = next((v for v in labels if PENDING in labels[v] and v != current), "")
-        if labels.get(self._stuck) != [PENDING] or self._stuck != self._id(current, ""):
+        if labels.get(self._stuck) != [PENDING] or not self._replaces(self._stuck, current):
             return
         stored, pending = self._version().record, self._version(self._stuck).record
         if pending and (stored is None or _is_no_older(pending, stored)):
@@ -216,22 +203,26 @@ class SecretsManagerSink:
             # An empty secret gets the same answer as a missing one.
             self._describe()
             return _NOTHING
-        return _Version(version_id, Secret(text), self._record_in(text))
+        return _Version(version_id, Secret(text), self._record_in(text, version_id))
 
-    def _record_in(self, text: str) -> Record | None:
-        tags = self._described_tags() if text and self._text.is_tagged else {}
-        record, foreign = self._text.find(text, tags)
+    def _record_in(self, text: str, version_id: str) -> Record | None:
+        record, foreign = self._text.find(text, version_id)
         if foreign and not self._overwrite:
             what = "it holds a value that freshtoken has not written"
             cure = "choose another secret or `json_key`, or set `overwrite = true`"
             self._refuse("foreign_secret", f"{what}; {cure}")
         return record
 
-    def _described_tags(self) -> dict[str, str]:
-        return {tag["Key"]: tag["Value"] for tag in self._describe().get("Tags", [])}
+    def _id(self, record: Record, *parts: str) -> str:
+        return self._text.version_id(self._lineage(*parts), record)
 
-    def _id(self, *parts: str) -> str:
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, " ".join((self.label, *parts))))
+    def _replaces(self, version_id: str, current: str) -> bool:
+        """Tell whether a version was made to replace the current one."""
+        lineage = self._lineage(current, "")
+        return version_id.startswith(lineage[:LINEAGE_LENGTH])
+
+    def _lineage(self, *parts: str) -> str:
+        return uuid.uuid5(uuid.NAMESPACE_URL, " ".join((self.label, *parts))).hex
 
     def _describe(self) -> Mapping[str, Any]:
         """Describe the secret; there is nothing to say of a missing one that is to be created."""
@@ -245,31 +236,31 @@ class SecretsManagerSink:
             return {}
         return described
 
-    def _put(self, text: str, version_id: str, label: str) -> None:
-        self._ask(
-            "PutSecretValue",
-            lambda aws: aws.put_secret_value(
-                SecretId=self._secret_id,
-                SecretString=text,
-                ClientRequestToken=version_id,
-                VersionStages=[label],
-            ),
-        )
-
-    def _tag(self, tags: Mapping[str, str]) -> None:
+    def _put(self, text: str, version_id: str, label: str) -> bool:
+        """Put a version, in a new secret if there is none and one is asked for; True if so."""
         try:
-            if tags:
-                self._ask(
-                    "TagResource",
-                    lambda aws: aws.tag_resource(SecretId=self._secret_id, Tags=_tag_list(tags)),
-                )
+            self._ask(
+                "PutSecretValue",
+                lambda aws: aws.put_secret_value(
+                    SecretId=self._secret_id,
+                    SecretString=text,
+                    ClientRequestToken=version_id,
+                    VersionStages=[label],
+                ),
+            )
         except SinkRejected as error:
-            # A principal that may only put can't read receipts either.
-            if self._compare_and_swap or error.code != "access_denied":
+            if error.code != "not_found" or not self._create:
                 raise
+            self._create_secret(text, version_id)
+            return True
+        return False
 
     def _promote(self, version_id: str, replaced: str) -> bool:
-        """Move AWSCURRENT from one version to another; False if it was not there any more."""
+        """Move AWSCURRENT from one version to another; False if it was not there any more.
+
+        Nothing is replaced by the first version, which may have got the label when it was put.
+        """
+        removal: dict[str, Any] = {"RemoveFromVersionId": replaced} if replaced else {}
         try:
             self._ask(
                 "UpdateSecretVersionStage",
@@ -277,7 +268,7 @@ class SecretsManagerSink:
                     SecretId=self._secret_id,
                     VersionStage=CURRENT,
                     MoveToVersionId=version_id,
-                    RemoveFromVersionId=replaced,
+                    **removal,
                 ),
             )
         except SinkRejected as error:
@@ -287,7 +278,7 @@ class SecretsManagerSink:
             return False
         return True
 
-    def _create_secret(self, text: str, tags: Mapping[str, str], version_id: str) -> None:
+    def _create_secret(self, text: str, version_id: str) -> None:
         more: dict[str, Any] = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
         self._ask(
             "CreateSecret",
@@ -295,7 +286,7 @@ class SecretsManagerSink:
                 Name=self._secret_id,
                 SecretString=text,
                 ClientRequestToken=version_id,
-                Tags=_tag_list({**self._tags, **tags}),
+                Tags=[{"Key": key, "Value": value} for key, value in self._tags.items()],
                 **more,
             ),
         )
@@ -305,11 +296,11 @@ class SecretsManagerSink:
 
     def _ask(self, action: str, call: "Callable[[SecretsManagerClient], T]") -> T:
         """Make one call and return its answer; raises what went wrong in our words."""
-        if time.monotonic() > self._until:
-            what = f"AWS was too slow: {self._deadline_s:g} s have passed before {action}"
-            self._refuse("timeout", f"{what}; check the network to its endpoint", SinkUnavailable)
         try:
-            return call(self._client())
+            return self._caller.call(lambda: call(self._client()), self._until - time.monotonic())
+        except TimeoutError:
+            what = f"AWS was too slow: {self._deadline_s:g} s were over at {action}"
+            self._refuse("timeout", f"{what}; check the network to its endpoint", SinkUnavailable)
         except Exception as error:  # noqa: BLE001  # all that runs here is boto3, its files and plug-ins
             raise sink_error(error, action, self._secret_id) from None
 
@@ -329,7 +320,3 @@ def _picked(answer: Mapping[str, Any]) -> tuple[str, str]:
     if text is None:
         text = answer["SecretBinary"].decode(errors="replace")
     return answer["VersionId"], text
-
-
-def _tag_list(tags: Mapping[str, str]) -> "list[TagTypeDef]":
-    return [{"Key": key, "Value": value} for key, value in tags.items()]

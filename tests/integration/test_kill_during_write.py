@@ -1,6 +1,11 @@
-"""A writer killed at 200 random moments: the file is whole each time, and no leftovers stay."""
+"""Writers killed at random moments, with and without a busy reader: what is read is whole.
 
+READS=1000000 makes the reader as busy as it was for the evidence in docs/reliability.md.
+"""
+
+import contextlib
 import hashlib
+import json
 import os
 import random
 import secrets
@@ -8,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +23,8 @@ from job.tokens import FormatName, OutputFormat
 
 ROOT = Path(__file__).parent.parent.parent
 KILLS = 100
+READS = int(os.environ.get("READS", "100000"))
+PATIENCE_S = 20.0
 LONGEST_LIFE_S = 0.15
 """Long beside a write even on a machine that is busy with other tests."""
 
@@ -54,6 +62,76 @@ def is_whole(value: str) -> bool:
     return hashlib.sha256(value[:-64].encode()).hexdigest() == value[-64:]
 
 
+@contextlib.contextmanager
+def writers_of(path: Path, kind: FormatName) -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Give what starts a writer, does something meanwhile, and kills the writer."""
+    command = [sys.executable, "-c", WRITERS, str(path), kind]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writers:
+        assert writers.stdin is not None
+        assert writers.stdout is not None
+        asked, told = writers.stdin, writers.stdout
+
+        def write_while(meanwhile: Callable[[], object]) -> None:
+            print(file=asked, flush=True)
+            writer = int(told.readline())
+            try:
+                meanwhile()
+            finally:
+                os.kill(writer, signal.SIGKILL)
+                assert told.readline() == "dead\n"
+
+        yield write_while
+        writers.stdin.close()
+
+
+@pytest.mark.fault("busy-reader")
+@pytest.mark.fault("kill-during-write")
+@pytest.mark.parametrize("kind", ["json", "raw"])
+@pytest.mark.timeout(120 + READS // 1000)
+def test_a_busy_reader_sees_only_whole_tokens(tmp_path: Path, kind: FormatName) -> None:
+    """A reader that never rests, beside writers that are killed all the time, reads whole tokens.
+
+    It reads as programs do, with open(2); one read in sixteen also asks for the receipt.
+    """
+    path, seen = tmp_path / "token", set()
+    sink = FileSink(str(path), OutputFormat(kind, "tiki"))
+    moments = random.Random(READS)  # noqa: S311  # moments to kill at, not secrets
+    reads = kills = 0
+
+    def read_a_while() -> None:
+        nonlocal reads
+        until = time.monotonic() + moments.uniform(0, LONGEST_LIFE_S)
+        while time.monotonic() < until:
+            for _ in range(16):
+                text = path.read_text()
+                value = json.loads(text)["access_token"] if kind == "json" else text
+                assert is_whole(value), f"read {reads}"
+                reads += 1
+            record = sink.read()
+            assert record is not None, f"read {reads}"
+            assert is_whole(record.token.access_token.reveal())
+            seen.add(record.receipt.fingerprint)
+
+    with writers_of(path, kind) as write_while:
+        write_while(lambda: appears(path))
+        while reads < READS // 2:
+            write_while(read_a_while)
+            kills += 1
+    sys.stdout.write(f"{kind}: {reads} reads of {len(seen)} tokens, {kills} writers killed\n")
+    assert len(seen) > READS // 1000
+
+
+def appears(path: Path) -> None:
+    """Wait for the first write."""
+    until = time.monotonic() + PATIENCE_S
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+@pytest.mark.fault("kill-during-write")
 @pytest.mark.parametrize("kind", ["json", "raw"])
 def test_the_file_is_always_whole(tmp_path: Path, kind: FormatName) -> None:
     """A kill at any moment leaves the old token or the new one, and its receipt knows it."""
@@ -63,19 +141,9 @@ def test_the_file_is_always_whole(tmp_path: Path, kind: FormatName) -> None:
     moments = random.Random(seed)  # noqa: S311  # moments to kill at, not secrets
     fingerprints = set()
     leftovers = 0
-    command = [sys.executable, "-c", WRITERS, str(path), kind]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as writers:
-        assert writers.stdin is not None
-        assert writers.stdout is not None
+    with writers_of(path, kind) as write_while:
         for number in range(KILLS):
-            print(file=writers.stdin, flush=True)
-            writer = int(writers.stdout.readline())
-            time.sleep(moments.uniform(0, LONGEST_LIFE_S))
-            os.kill(writer, signal.SIGKILL)
-            assert writers.stdout.readline() == "dead\n"
-
+            write_while(lambda: time.sleep(moments.uniform(0, LONGEST_LIFE_S)))
             record = sink.read()
             if record is None and not fingerprints:
                 continue  # killed before the first write was done
@@ -84,7 +152,6 @@ def test_the_file_is_always_whole(tmp_path: Path, kind: FormatName) -> None:
             fingerprints.add(record.receipt.fingerprint)
             if number % 10 == 0:
                 leftovers += sweep([str(path)])
-        writers.stdin.close()
 
     leftovers += sweep([str(path)])
     names = {entry.name for entry in tmp_path.iterdir()}

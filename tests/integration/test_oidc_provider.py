@@ -116,12 +116,11 @@ def running(argv: list[str], **options: object) -> Iterator[subprocess.Popen[str
 class Provider:
     """The authorization server: where it listens, and at the end what it has granted."""
 
-    def __init__(self, process: subprocess.Popen[str], clients: list[Client]) -> None:
+    def __init__(self, process: subprocess.Popen[str], settings: dict[str, Any]) -> None:
         assert process.stdin
         assert process.stdout
         self._stdin, self._stdout = process.stdin, process.stdout
-        registered = [{"id": c.id, "secret": c.secret, "method": c.method} for c in clients]
-        self._stdin.write(json.dumps({"lifetime": LIFETIME, "clients": registered}) + "\n")
+        self._stdin.write(json.dumps(settings) + "\n")
         self._stdin.flush()
         self.issuer: str = json.loads(self._stdout.readline())["issuer"]
 
@@ -132,8 +131,8 @@ class Provider:
         return summary
 
 
-@pytest.fixture
-def provider(clients: list[Client], tmp_path: Path) -> Iterator[Provider]:
+@contextlib.contextmanager
+def serving(settings: dict[str, Any], log_path: Path) -> Iterator[Provider]:
     """Start the authorization server; skip where it is not installed, but never in CI."""
     node = shutil.which("node")
     reason = "" if node else "node is not installed"
@@ -143,11 +142,20 @@ def provider(clients: list[Client], tmp_path: Path) -> Iterator[Provider]:
         pytest.fail(reason)
     if node is None or reason:
         pytest.skip(reason)
-    with (tmp_path / "provider.log").open("w") as log:
+    with log_path.open("w") as log:
         argv = [node, str(HERE / "oidc_provider.mjs")]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
         with running(argv, **pipes) as process:
-            yield Provider(process, clients)
+            yield Provider(process, settings)
+
+
+@pytest.fixture
+def provider(clients: list[Client], tmp_path: Path) -> Iterator[Provider]:
+    """Start the authorization server with these clients."""
+    registered = [{"id": c.id, "secret": c.secret, "method": c.method} for c in clients]
+    settings = {"lifetime": LIFETIME, "clients": registered}
+    with serving(settings, tmp_path / "provider.log") as started:
+        yield started
 
 
 @pytest.fixture

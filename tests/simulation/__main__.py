@@ -7,36 +7,39 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from job.refresh import Refresher
+from simulation.crowd import play_crowd
+from simulation.defects import DEFECTS, Defect
 from simulation.play import Outcome, play
 from simulation.readers import Tally
 from simulation.scenario import Scenario, scenario_of
+from simulation.table import HEAD, row, story, totals
 from simulation.weather import read_script
 
 YEAR_DAYS = 365.0
 
 
-def main(arguments: Sequence[str], refresher: type[Refresher] = Refresher) -> int:
-    """Play what is asked for, print the totals and return 1 if a promise was broken."""
+def main(arguments: Sequence[str]) -> int:
+    """Play what is asked for, print a table and return 1 if a promise was broken."""
     options = _options(arguments)
     seeds: Sequence[int] = range(options.first, options.first + options.seeds)
     if options.seed is not None:
         seeds = [options.seed]
-    began, broken, total, played = time.monotonic(), 0, Tally(), 0
-    for outcome in _outcomes(seeds, options, refresher):
-        played += 1
-        total.add(outcome.tally)
+    began, broken, played = time.monotonic(), 0, 0
+    tallies = {"mild": Tally(), "rough": Tally(), "crowd": Tally()}
+    _say(HEAD)
+    for outcome in _outcomes(seeds, options):
+        played += not outcome.is_crowd
+        tallies[outcome.weather].add(outcome.tally)
         broken += bool(outcome.breach)
+        if not outcome.is_crowd:
+            _say(row(outcome))
         if outcome.breach:
-            _say(story(outcome, options))
-        elif options.seed is not None:
-            _say(f"seed {options.seed}: {outcome.scenario}")
+            _say(story(outcome, options.lines, _command(outcome, options)))
     years = played * options.days / YEAR_DAYS
-    _say(summary(total, years, broken, time.monotonic() - began))
+    _say(totals(tallies, years, broken, time.monotonic() - began))
     return 1 if broken else 0
 
 
@@ -46,24 +49,31 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20, help="how many seeds to play")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--days", type=float, default=YEAR_DAYS, help="length of each run")
+    parser.add_argument("--defect", choices=sorted(DEFECTS), help="put a defect into the job")
     parser.add_argument("--script", type=Path, help="a file of faults in place of the seed's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     parser.add_argument("--lines", type=int, default=40, help="of the history before a breach")
     return parser.parse_args(arguments)
 
 
-def _outcomes(
-    seeds: Sequence[int], options: argparse.Namespace, refresher: type[Refresher]
-) -> Iterator[Outcome]:
+def _outcomes(seeds: Sequence[int], options: argparse.Namespace) -> Iterator[Outcome]:
     scenarios = [scenario_of(seed, options.days) for seed in seeds]
     if options.script:
         text = options.script.read_text(encoding="utf-8")
         scenarios = [_scripted(scenario, text) for scenario in scenarios]
+    play_one = partial(_play, defect=options.defect)
     if options.jobs == 1 or len(seeds) == 1:
-        yield from (play(scenario, refresher) for scenario in scenarios)
+        pairs = map(play_one, scenarios)
+        yield from (outcome for pair in pairs for outcome in pair)
     else:
         with ProcessPoolExecutor(options.jobs) as pool:
-            yield from pool.map(partial(play, refresher=refresher), scenarios)
+            yield from (outcome for pair in pool.map(play_one, scenarios) for outcome in pair)
+
+
+def _play(scenario: Scenario, defect: str | None) -> tuple[Outcome, Outcome]:
+    """Play a scenario, and the crowd of its seed."""
+    parts = DEFECTS[defect] if defect else Defect("", ())
+    return play(scenario, parts.refresher), play_crowd(scenario.seed, parts.daemon)
 
 
 def _scripted(scenario: Scenario, text: str) -> Scenario:
@@ -71,37 +81,12 @@ def _scripted(scenario: Scenario, text: str) -> Scenario:
     return replace(scenario, spells=spells, is_mild=False)
 
 
-def story(outcome: Outcome, options: argparse.Namespace) -> str:
-    """Return how a promise was broken, and how to see it again."""
-    command = f"-m simulation --seed {outcome.scenario.seed} --days {options.days:g}"
-    script = f" --script {options.script}" if options.script else ""
-    return "\n".join(
-        (
-            f"seed {outcome.scenario.seed} breaks {outcome.breach}",
-            f"  {outcome.scenario}",
-            *(f"  {_date(m.at)} {m.who:9} {m.what}" for m in outcome.history[-options.lines :]),
-            f"replay: PYTHONPATH=tests {sys.executable} {command}{script}",
-        )
-    )
-
-
-def summary(total: Tally, years: float, broken: int, took_s: float) -> str:
-    """Return the totals, in words and seconds."""
-    return "\n".join(
-        (
-            f"{years:.1f} token-years in {took_s:.0f} s; seeds that broke a promise: {broken}",
-            f"  read by readers                {total.read_s / 86_400:14.1f} days",
-            f"  without any valid token        {total.without_s:14.0f} s",
-            f"  with less than min_validity    {total.low_s:14.0f} s",
-            f"  before the first token         {total.waiting_s:14.0f} s",
-            f"  requests to the server         {total.requests:14d}",
-            f"  tokens that it gave            {total.minted:14d}",
-            f"  writes                         {total.writes:14d}",
-            f"  versions of secrets            {total.versions:14d}",
-            f"  crashes                        {total.crashes:14d}",
-            f"  slowest recovery when all well {total.slowest_s:14.1f} s",
-        )
-    )
+def _command(outcome: Outcome, options: argparse.Namespace) -> str:
+    """Return the command that shows a breach again."""
+    more = f" --script {options.script}" if options.script else ""
+    more += f" --defect {options.defect}" if options.defect else ""
+    command = f"-m simulation --seed {outcome.scenario.seed} --days {options.days:g}{more}"
+    return f"PYTHONPATH=tests {sys.executable} {command}"
 
 
 def _say(text: str) -> None:
@@ -109,12 +94,5 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _date(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-
-
 if __name__ == "__main__":
-    # A zone with daylight saving: nothing may depend on it.
-    os.environ["TZ"] = "Europe/Berlin"
-    time.tzset()
     sys.exit(main(sys.argv[1:]))

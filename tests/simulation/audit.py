@@ -1,26 +1,28 @@
 """What must hold at every moment, whatever the weather. Nothing here knows the schedule.
 
-The numbers are those of the plan of the tests:
+Ten invariants, each with the method that looks for a breach of it:
 
-I1 readers never hold a token that is too old if nothing went wrong since half of its life
-I2 a store never goes back to an older token
-I3 a valid token is never replaced by a dead one
-I4 attempts are bounded, however long the server or a store fails
-I5 nobody asks before half of the life of the token that it has or could have read, nor within a
-   second of its last request
-I6 readers in need get a token within 30 s of the last thing that went wrong, so that nobody who
-   can mend it ever waits longer
-I7 no event holds a secret
-I8 a crash costs at most one more token: it follows from I5, which knows no crash
-I9 whoever has a token that is too old in a store says so
+I1  readers never hold a token that is too old if nothing went wrong since half of its life, and
+    never a dead one in a year whose outages are all shorter than the lead   `_is_innocent`, `close`
+I2  a store never goes back to an older token                                `_goes_forward`
+I3  a valid token is never replaced by a dead one, nor by half a text        `_stays_valid`
+I4  attempts are bounded, however long the server or a store fails           `_count`
+I5  nobody asks before half of the life of the token that it has, or that
+    it could have read, nor within a second of its last request              `asks`
+I6  readers in need get a token within 30 s of the last thing that went
+    wrong, so that nobody who can mend it ever waits longer                  `_is_prompt`
+I7  no event holds a secret                                                  `_is_discreet`
+I8  a crash costs at most one more token, and not one that every store has   `given`,
+    `_remembers`
+I9  whoever has a token that is too old in a store says so                   `stepped`
+I10 a token whose server hangs delays no other one                           `begins`
 
-I10, that a hung token delays no other, is about the pool of threads, which is not part of this
-world. That every token makes at most one version of a secret is checked in cloud.py.
+That every token makes at most one version of a secret is checked in cloud.py.
 """
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 from typing import NamedTuple
 
@@ -29,10 +31,12 @@ from job.events import (
     TokenAdopted,
     TokenAtRisk,
     TokenDelivered,
+    TokenDeliveryFailed,
     TokenExpired,
     TokenRefreshed,
     TokenUnchanged,
 )
+from simulation.conduct import Conduct
 from simulation.ledger import SAME_CLOCK_S, TOKEN_MARK, Ledger, Minted
 from simulation.readers import Promise, Readers, Tally
 from simulation.timeline import Timeline
@@ -46,6 +50,8 @@ MOST_REJECTIONS = 30
 MOST_SINK_FAULTS = 1200
 WITHIN_S = 3600.0
 LEAST_GAP_S = 1.0
+LATEST_START_S = 2.0
+"""A tick, and another one: as many tokens as there are threads in the pool may begin in each."""
 ROUNDING_S = SAME_CLOCK_S + 1.0
 """Stored dates are whole seconds, and the clocks of two hosts never agree to the second."""
 FIRST_WAITS_S = 60.0
@@ -64,40 +70,6 @@ class Moment(NamedTuple):
     at: float
     who: str
     what: str
-
-
-@dataclass(slots=True)
-class Conduct:
-    """What is known of one process: what it did, what it may know and what excuses it.
-
-    `excused_until` has a moment for each store: until then something else was at fault. `has` is
-    the token in hand, `had_by_clock` how far the clock was ahead when it was taken in hand, and
-    `misjudges_by` by how much its life seems longer for that. `looked` are the stores that it has
-    read since `claimed_at`.
-    """
-
-    name: str
-    excused_until: list[float] = field(default_factory=list)
-    asked_at: deque[float] = field(default_factory=deque)
-    rejected_at: deque[float] = field(default_factory=deque)
-    failed_at: dict[int, deque[float]] = field(default_factory=lambda: defaultdict(deque))
-    last_asked_at: float = -inf
-    has_alarmed: bool = False
-    claimed_at: dict[int, float] = field(default_factory=dict)
-    looked: set[int] = field(default_factory=set)
-    has: Minted | None = None
-    had_by_clock: float = 0.0
-    misjudges_by: float = 0.0
-
-    def forget(self) -> None:
-        """Forget what a dead process knew."""
-        self.last_asked_at, self.has_alarmed = -inf, False
-        self.has, self.misjudges_by = None, 0.0
-        self.looked.clear()
-
-    def has_seen(self, store: int, since: float) -> bool:
-        """Tell whether it has read what a store holds since then."""
-        return store in self.looked and since < self.claimed_at.get(store, -inf)
 
 
 class Audit:
@@ -119,12 +91,21 @@ class Audit:
         self._ledger = ledger
         self._promise = promise
         self._conducts: list[Conduct] = []
+        self.breach = ""
         self._is_alone = is_alone
+        self._request = 0
 
     def watch(self, conduct: Conduct) -> None:
         """Answer for this process from now on."""
         conduct.excused_until = [self._timeline.now] * len(self.readers)
         self._conducts.append(conduct)
+
+    def starts(self, conduct: Conduct, request: int) -> None:
+        """Note that a process starts, and which request it makes."""
+        conduct.start()
+        if request != self._request:
+            self._request = request
+            self._ledger.outdate(self._timeline.now)
 
     def note(self, who: str, what: str) -> None:
         """Add a line to the history."""
@@ -148,12 +129,19 @@ class Audit:
                     self._is_serving(conduct, store, readers)
 
     def _is_serving(self, conduct: Conduct, store: int, readers: Readers) -> None:
-        now, excused_until = self._timeline.now, conduct.excused_until[store]
-        if self._is_overruled(conduct, readers):
-            return
-        if now > max(readers.in_need_since, excused_until) + RECOVERY_S:
+        if not self._is_overruled(conduct, readers):
+            self._is_prompt(conduct, store, readers)
+            self._is_innocent(conduct, store, readers)
+
+    def _is_prompt(self, conduct: Conduct, store: int, readers: Readers) -> None:
+        """I6: it is not long ago that something else was at fault."""
+        least = max(readers.in_need_since, conduct.excused_until[store])
+        if self._timeline.now > least + RECOVERY_S:
             self._breach("I6", f"{conduct.name} leaves the readers of sink{store} in need")
-        if readers.token and excused_until < _innocent_since(readers.token):
+
+    def _is_innocent(self, conduct: Conduct, store: int, readers: Readers) -> None:
+        """I1: something else was at fault when it was time to get another token."""
+        if readers.token and conduct.excused_until[store] < _innocent_since(readers.token):
             self._breach("I1", f"{conduct.name} lets the token in sink{store} grow old")
 
     def _is_overruled(self, conduct: Conduct, readers: Readers) -> bool:
@@ -179,16 +167,34 @@ class Audit:
         known += [token for store, token, since in there if conduct.has_seen(store, since)]
         if any(self._is_fresh(token, conduct, skew) for token in known):
             self._breach("I5", f"{conduct.name} asks, but has or could have read a fresh token")
+        self._remembers(conduct, skew)
 
     def _is_fresh(self, token: Minted, conduct: Conduct, skew: float) -> bool:
         """Tell whether a token is in the first half of its life.
 
         Once a clock was stepped, nobody can tell for sure, nor which one of two tokens is newer.
         """
-        has, now = conduct.has, self._timeline.now
+        has, now = conduct.has, conduct.last_asked_at
         if has and not (has.is_told_by(skew) and has.is_told_by(conduct.had_by_clock)):
             return False
-        return token.is_told_by(skew) and now < token.half_life_at - ROUNDING_S
+        over_at = min(token.half_life_at, token.outdated_at)
+        return token.is_told_by(skew) and now < over_at - ROUNDING_S
+
+    def _remembers(self, conduct: Conduct, skew: float) -> None:
+        """I8: whoever asks has lost the token that it was given last, or some store has."""
+        last = conduct.given
+        is_stored = all(readers.token is last for readers in self.readers)
+        if last and is_stored and self._is_fresh(last, conduct, skew):
+            self._breach("I8", f"{conduct.name} asks, though every store has its last token")
+
+    def given(self, conduct: Conduct, token: Minted, skew: float) -> None:
+        """I8: the server gives a token; the last one is half used, or was lost on its way."""
+        last, conduct.given = conduct.given, token
+        if last and last is not token and self._is_fresh(last, conduct, skew):
+            self.tally.spare += 1
+            if not conduct.has_lost:
+                self._breach("I8", f"{conduct.name} gets two tokens in half of a life")
+        conduct.has_lost = False
 
     def rejected(self, conduct: Conduct) -> None:
         """I4: the server has refused this client."""
@@ -209,18 +215,27 @@ class Audit:
     def stored(self, store: int, text: str) -> None:
         """I2 and I3: this is what the readers of a store find from now on."""
         self.look()
-        now, readers = self._timeline.now, self.readers[store]
-        new, old = self._ledger.inside(text), readers.token
+        readers, new = self.readers[store], self._ledger.inside(text)
         if new is None:
             self._breach("I3", f"readers of sink{store} find no whole token")
-        elif new is not old:
+        elif new is not readers.token:
             self.note(f"sink{store}", f"now holds token {new.serial}")
-            if old and new.is_older_than(old):
-                self._breach("I2", f"sink{store} goes back from token {old.serial}")
-            if old and now < old.dies_at and now >= new.dies_at:
-                self._breach("I3", f"a dead token replaces a valid one in sink{store}")
+            if readers.token:
+                self._goes_forward(store, readers.token, new)
+                self._stays_valid(store, readers.token, new)
             self._measure(store, readers)
-            readers.find(new, now)
+            readers.find(new, self._timeline.now)
+
+    def _goes_forward(self, store: int, old: Minted, new: Minted) -> None:
+        """I2: the new token is not the older one."""
+        if new.is_older_than(old):
+            self._breach("I2", f"sink{store} goes back from token {old.serial}")
+
+    def _stays_valid(self, store: int, old: Minted, new: Minted) -> None:
+        """I3: the new token is valid, as far as one can know, or the old one is not."""
+        dead = new.shows_dead_at <= self._timeline.now
+        if dead and self._timeline.now < min(old.dies_at, old.outdated_at):
+            self._breach("I3", f"a dead token replaces a valid one in sink{store}")
 
     def _measure(self, store: int, readers: Readers) -> None:
         """Keep the longest time that readers in need had to wait when all was well again."""
@@ -230,50 +245,74 @@ class Audit:
 
     def told(self, conduct: Conduct, event: Event, skew: float) -> None:
         """I7: an event was returned. It also tells which token the process has in hand."""
-        text = repr(event)
-        self.note(conduct.name, text)
-        if any(secret in text for secret in SECRETS):
-            self._breach("I7", f"a secret is in {event.name}")
-        if isinstance(event, TokenAtRisk | TokenExpired):
-            conduct.has_alarmed = True
-        elif isinstance(event, TokenDelivered) and self._is_well(self.readers[0]):
-            conduct.has_alarmed = False
+        self.note(conduct.name, self._is_discreet(event))
+        self._is_alarmed(conduct, event)
         if isinstance(event, TokenAdopted | TokenRefreshed | TokenUnchanged):
             token = self._ledger.by_fingerprint[event.fingerprint]
             if isinstance(event, TokenRefreshed):
                 token.was_got(conduct.last_asked_at, skew)
             self._has(conduct, token, skew)
-            if isinstance(event, TokenUnchanged) and conduct.has:
+            if isinstance(event, TokenUnchanged):
                 # The server gives no other one before.
-                self.excuse(conduct, conduct.has.expires_at)
+                self.excuse(conduct, token.expires_at)
+
+    def _is_alarmed(self, conduct: Conduct, event: Event) -> None:
+        """Note an alarm, which stores fail, and whether one has been served."""
+        match event:
+            case TokenAtRisk() | TokenExpired():
+                conduct.has_alarmed = True
+            case TokenDeliveryFailed():
+                conduct.failing.add(event.sink)
+            case TokenDelivered():
+                conduct.failing.discard(event.sink)
+                conduct.has_served = True
+            case _:
+                pass
+
+    def _is_discreet(self, event: Event) -> str:
+        """I7: no secret is in an event; return its text."""
+        text = repr(event)
+        if any(secret in text for secret in SECRETS):
+            self._breach("I7", f"a secret is in {event.name}")
+        return text
 
     def _has(self, conduct: Conduct, token: Minted, skew: float) -> None:
         """Note the token in hand, and how far a wrong clock makes its life seem longer.
 
         A stored expiry is by the clock of the one who asked. Where that was ahead of the clock of
-        the one who reads it, nobody can know.
+        the one who reads it, nobody can know; nor which of two tokens killed the other one.
         """
         conduct.has, conduct.had_by_clock = token, skew
         conduct.misjudges_by = max(0.0, max(token.skews) - skew)
-        if not token.is_told_by(skew):
-            self.excuse(conduct, self._promise.broken_at(token) + conduct.misjudges_by)
+        is_killed = token.killed_at < token.shows_dead_at
+        if is_killed or not token.is_told_by(skew):
+            known = replace(token, killed_at=inf)
+            self.excuse(conduct, self._promise.broken_at(known) + conduct.misjudges_by)
 
     def stepped(self, conduct: Conduct) -> None:
         """I9: a step is over, and whatever the process knows to be wrong has been told."""
         self.look()
-        if not self._is_alone or len(self.readers) > 1:
-            return
-        readers = self.readers[0]
-        knows = readers.token is not None and readers.token is conduct.has
-        late_s = conduct.misjudges_by + PROMPT_S
-        if knows and not conduct.has_alarmed and not self._is_well(readers, late_s):
-            self._breach("I9", f"{conduct.name} does not say that its token is too old")
+        if conduct.has_served and not conduct.failing and all(map(self._is_well, self.readers)):
+            conduct.has_alarmed = False
+        conduct.has_served = False
+        if self._is_alone and not conduct.has_alarmed:
+            late_s = conduct.misjudges_by + PROMPT_S
+            for store, readers in enumerate(self.readers):
+                knows = readers.token is not None and readers.token is conduct.has
+                if knows and not self._is_well(readers, late_s):
+                    self._breach("I9", f"{conduct.name} does not say that sink{store} is too old")
+
+    def begins(self, conduct: Conduct, late_s: float) -> None:
+        """I10: a step begins that was due `late_s` ago, while other tokens are in trouble."""
+        self.tally.slowest_start_s = max(self.tally.slowest_start_s, late_s)
+        if late_s > LATEST_START_S:
+            self._breach("I10", f"{conduct.name} has to wait for others for {late_s:.1f} s")
 
     def _is_well(self, readers: Readers, late_s: float = 0.0) -> bool:
         """Tell whether readers have what was promised, as far as anybody but the server knows."""
         if readers.token is None:
             return False
-        known = replace(readers.token, killed_at=inf)
+        known = replace(readers.token, killed_at=inf, outdated_at=inf)
         return self._timeline.now <= self._promise.broken_at(known) + late_s
 
     def died(self, conduct: Conduct, back_at: float) -> None:
@@ -292,9 +331,10 @@ class Audit:
             self._breach("I1", f"readers were without a valid token: {self.tally.without_s:.0f} s")
 
     def _breach(self, invariant: str, what: str) -> None:
-        raise Breach(f"{invariant}: {what}")
+        self.breach = f"{invariant}: {what}"
+        raise Breach(self.breach)
 
 
 def _innocent_since(token: Minted) -> float:
     """Return since when nothing may have gone wrong to call a token's end the job's own fault."""
-    return min(token.half_life_at - FIRST_WAITS_S, token.killed_at)
+    return min(token.half_life_at - FIRST_WAITS_S, token.killed_at, token.outdated_at)

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionClosedError, ConnectTimeoutError
+from fakes import DirectCaller
 
 from job.sinks import Sink
 from job.sinks.secrets_manager import CURRENT, PENDING, SecretsManagerSink
@@ -41,10 +42,11 @@ CODES = {
 
 @dataclass
 class Version:
-    """A version of the secret."""
+    """A version of the secret; `over` is the one that was left behind when it was put, if any."""
 
     text: str
     created_at: float
+    over: str = ""
     labels: set[str] = field(default_factory=set)
 
 
@@ -61,7 +63,7 @@ class CloudStore:
 
     def sink(self, process: Process) -> Sink:
         client: Any = CloudClient(self, process)
-        return SecretsManagerSink("token", self._layout, lambda: client)
+        return SecretsManagerSink("token", self._layout, lambda: client, caller=DirectCaller())
 
     def texts(self) -> Iterator[tuple[str, float]]:
         """Yield the current text and the one that a dead writer left behind, where it can be told.
@@ -75,10 +77,13 @@ class CloudStore:
                 yield version.text, version.created_at
 
     def _can_tell(self, pending: Version) -> bool:
-        """Tell whether it shows that a version is newer than the current one: by one clock."""
+        """Tell whether it shows that a version is to replace the current one.
+
+        By its own receipt, by one clock, and by an id that is made of the current one's alone.
+        """
         old = self._ledger.inside(self.versions[self.holder(CURRENT)].text)
         new = self._ledger.inside(pending.text)
-        if old is None or new is None or not self._layout.carries_receipt:
+        if old is None or new is None or pending.over or not self._layout.carries_receipt:
             return False
         return all(new.is_told_by(skew) for skew in old.skews)
 
@@ -94,14 +99,16 @@ class CloudStore:
         """
         now, token = process.timeline.now, self._ledger.inside(text)
         if token is None:
-            raise Breach("a version is made that holds no whole token")
+            raise Breach("I3: a version is made that holds no whole token")
         author = (token, process.name, process.starts)
         again = abs(process.skew - self._known.get(author, inf)) < SAME_CLOCK_S
         if again and len(token.skews) <= GOT_ONCE:
             raise Breach(f"a second version is made of token {token.serial}")
-        self._make_room(now)
+        self._make_room(process)
         self._known[author] = process.skew
-        self.versions[version_id] = Version(text, now)
+        pending = self.holder(PENDING)
+        over = "" if pending == self.holder(CURRENT) else pending
+        self.versions[version_id] = Version(text, now, over)
         self.place.tally.versions += 1
         for label in labels if self.holder(CURRENT) else {*labels, CURRENT}:
             self.move(label, version_id)
@@ -117,13 +124,18 @@ class CloudStore:
                 self.move(PREVIOUS, before)
             self.place.stored(self.versions[version_id].text)
 
-    def _make_room(self, now: float) -> None:
+    def _make_room(self, process: Process) -> None:
+        now = process.timeline.now
         if len(self.versions) < MOST_VERSIONS:
             return
         for version_id, version in self.versions.items():
             if not version.labels and version.created_at < now - YOUNG_S:
                 del self.versions[version_id]
                 return
+        if len({name for _, name, _ in self._known}) == 1:
+            raise Breach("one writer fills the quota of versions")
+        # Two whose clocks differ much take each other's tokens for none.
+        self.place.trouble(process, "quota", for_operator=True)
         raise _refusal("LimitExceededException")
 
 
@@ -165,7 +177,7 @@ class CloudClient:
         fault = self._call(writes=True)
         if asked["MoveToVersionId"] not in self._store.versions:
             raise _refusal("ResourceNotFoundException")
-        if self._store.holder(asked["VersionStage"]) != asked["RemoveFromVersionId"]:
+        if self._store.holder(asked["VersionStage"]) != asked.get("RemoveFromVersionId", ""):
             raise _refusal("InvalidParameterException")
         self._store.move(asked["VersionStage"], asked["MoveToVersionId"])
         self._answer(fault)

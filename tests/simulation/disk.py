@@ -45,9 +45,8 @@ class DiskStore:
 
     def renamed(self, now: float) -> None:
         """Look at what readers find now: never a part of a text."""
-        if os.path.exists(self.path):
-            self.since = now
-            self.place.stored(self._text())
+        self.since = now
+        self.place.stored(self._text())
 
     def _text(self) -> str:
         with open(self.path, encoding="utf-8") as reader:
@@ -92,7 +91,8 @@ class FaultyOs:
     def rename(self, old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         self._call({"flaky": errno.EIO})
         os.rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
-        self._store.renamed(self._running().timeline.now)
+        if new == os.path.basename(self._store.path):
+            self._store.renamed(self._running().timeline.now)
 
     def unlink(self, path: str, *, dir_fd: int | None = None) -> None:
         if self._running().is_alive:

@@ -74,15 +74,17 @@ class Endpoint:
         kind = spell.kind if spell else ""
         latest = self._latest
         caches = kind == "caching" or (self._manner == "caching" and is_told)
-        if caches and latest and now < latest.expires_at - NO_CACHE_S:
+        if caches and latest and now < min(latest.outdated_at, latest.expires_at - NO_CACHE_S):
             return latest
-        if latest and self._manner == "revoking":
-            latest.killed_at = min(latest.killed_at, now)
         life = self._life(kind, is_told=is_told)
         serial = len(self._ledger.by_value) + 1
         value = f"{TOKEN_MARK}{serial}.{self.rng.getrandbits(64):x}"
         minted = Minted(value, serial, asked_at, life, now + life, [skew])
+        if kind == "boasting":
+            minted.fails_at = now + life * self.rng.random()
         self._ledger.add(minted)
+        if latest and self._manner == "revoking":
+            latest.killed_at, latest.killer = now, minted
         self._latest = minted
         return minted
 
@@ -128,11 +130,11 @@ class Wire:
     # Good weather, and weather that is nearly good
 
     def _token(self) -> Reply:
-        minted = self._endpoint.mint(self._asked_at, self._skew)
+        minted = self._mint()
         rest = int(minted.expires_at - self._process.timeline.now)
         return self._json(200, {"access_token": minted.value, "expires_in": rest})
 
-    _short = _caching = _token
+    _boasting = _short = _caching = _token
 
     def _slow(self) -> Reply:
         self._process.spend(self._endpoint.rng.uniform(2.0, TIMEOUT_S - 1.0), waits=True)
@@ -142,9 +144,9 @@ class Wire:
         """Give a token whose expires_in is odd, or says nothing."""
         rng = self._endpoint.rng
         odd = rng.choice((None, "text", "absent", 10**20, "nan", "-5", 0, -1, 0.5))
+        minted = self._mint(is_told=False)
         if odd in ("-5", 0, -1, 0.5):
-            self._trouble("odd")
-        minted = self._endpoint.mint(self._asked_at, self._skew, is_told=False)
+            self._lose("odd")
         members: dict[str, object] = {"access_token": minted.value, "expires_in": odd}
         if odd == "absent":
             del members["expires_in"]
@@ -194,7 +196,7 @@ class Wire:
     def _truncated(self) -> Reply:
         """Mint, and lose the end of the answer."""
         whole = self._token()
-        self._trouble("cut")
+        self._lose("cut")
         if self._endpoint.rng.random() < 0.5:
             raise EndpointUnavailable("response_truncated", "cut in the middle")
         return whole._replace(body=whole.body[: self._endpoint.rng.randrange(len(whole.body))])
@@ -212,12 +214,18 @@ class Wire:
 
     def _half_open(self) -> NoReturn:
         """Mint, and let the answer never arrive."""
-        self._endpoint.mint(self._asked_at, self._skew)
+        self._mint()
+        self._lose("no answer")
         self._unreachable()
 
     def _oversized(self) -> NoReturn:
         self._trouble("oversized")
         raise ResponseInvalid("too_large", "over 1 MiB")
+
+    def _mint(self, *, is_told: bool = True) -> Minted:
+        minted = self._endpoint.mint(self._asked_at, self._skew, is_told=is_told)
+        self._process.audit.given(self._process.conduct, minted, self._skew)
+        return minted
 
     def _json(
         self, status: int, members: Mapping[str, object], headers: Mapping[str, str] = NO_HEADERS
@@ -229,16 +237,25 @@ class Wire:
         return Reply(status, {"date": now, **headers}, body)
 
     def _until_last_chance(self, wish_s: float) -> float:
-        """However long the server's wish is, one attempt is left before the token expires."""
+        """However long the server's wish is, one attempt is left before the token expires.
+
+        A clock that was set forward since it got that token calls it expired already.
+        """
         has, now = self._process.conduct.has, self._process.timeline.now
         if has is None:
             return wish_s
-        expires_at = has.asked_at + has.life + self._process.conduct.misjudges_by
-        chance = expires_at - LAST_CHANCE_S - now
+        conduct, skew = self._process.conduct, self._process.skew
+        misjudged_s = conduct.misjudges_by - max(0.0, skew - conduct.had_by_clock)
+        chance = has.asked_at + has.life + misjudged_s - LAST_CHANCE_S - now
         return min(wish_s, chance) if chance > LEAST_CHANCE_S else wish_s
+
+    def _lose(self, what: str) -> None:
+        """Let a token that was minted be lost on its way."""
+        self._process.conduct.has_lost = True
+        self._trouble(what)
 
     def _trouble(self, what: str, wait_s: float = 0.0) -> None:
         """Excuse the process for now, and for as long as it was asked to wait."""
         process = self._process
         process.audit.note("endpoint", what)
-        process.audit.excuse(process.conduct, process.timeline.now + wait_s)
+        process.audit.excuse(process.conduct, process.timeline.now + max(wait_s, 0.0))

@@ -19,7 +19,9 @@ class Minted:
 
     `asked_at` is when the request that first got it was sent, `life` what the answer said.
     `skews` are by how much the wall clocks of those who got it were ahead, one for each time.
-    `serial` orders all tokens.
+    `serial` orders all tokens. `killed_at` is when `killer`, a new token, killed it,
+    `fails_at` when it dies though its life is not over, which nobody can know, and `outdated_at`
+    since when the operator wants tokens of another request.
     """
 
     value: str
@@ -29,11 +31,20 @@ class Minted:
     expires_at: float
     skews: list[float]
     killed_at: float = inf
+    killer: "Minted | None" = None
+    fails_at: float = inf
+    outdated_at: float = inf
 
     @property
     def dies_at(self) -> float:
         """Return when resource servers begin to refuse it."""
-        return min(self.expires_at, self.killed_at)
+        return min(self.expires_at, self.killed_at, self.fails_at)
+
+    @property
+    def shows_dead_at(self) -> float:
+        """Return from when on one can know that it is dead."""
+        killed = self.killer is not None and self.is_like(self.killer)
+        return min(self.expires_at, self.killed_at if killed else inf)
 
     @property
     def half_life_at(self) -> float:
@@ -55,8 +66,11 @@ class Minted:
         The clocks count whole seconds. Of two that disagree by more, nobody can tell who is right.
         """
         mine, others = self.asked_at + max(self.skews), other.asked_at + min(other.skews)
-        agree = max(abs(a - b) for a in self.skews for b in other.skews) < CLOCKS_AGREE_S
-        return self.serial < other.serial and mine < others - 1 and agree
+        return self.serial < other.serial and mine < others - 1 and self.is_like(other)
+
+    def is_like(self, other: "Minted") -> bool:
+        """Tell whether the clocks of those who asked agree, so that it shows which one is older."""
+        return max(abs(a - b) for a in self.skews for b in other.skews) < CLOCKS_AGREE_S
 
 
 class Ledger:
@@ -69,6 +83,11 @@ class Ledger:
     def add(self, minted: Minted) -> None:
         self.by_value[minted.value] = minted
         self.by_fingerprint[Secret(minted.value).fingerprint()] = minted
+
+    def outdate(self, now: float) -> None:
+        """Note that the operator wants none of the tokens that there are."""
+        for token in self.by_value.values():
+            token.outdated_at = min(token.outdated_at, now)
 
     def inside(self, text: str) -> Minted | None:
         """Return the one token in a text, as any reader would find it, whatever its format."""

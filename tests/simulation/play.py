@@ -1,12 +1,15 @@
 """Put a world together and let it run."""
 
+import os
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
+from unittest import mock
 
 from job.oauth.answer import AnswerRules
 from job.oauth.client_auth import ClientSecretBasic
@@ -30,6 +33,8 @@ from simulation.timeline import Timeline
 from simulation.weather import Weather
 
 TOKEN_URL = "https://server.invalid/token"
+FAST_FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  # TemporaryDirectory makes a private one in it
+ZONE = "Europe/Berlin"
 PARAMS = (("grant_type", "client_credentials"),)
 
 
@@ -41,13 +46,23 @@ class Outcome:
     tally: Tally
     breach: str
     history: Sequence[Moment]
+    is_crowd: bool = False
+
+    @property
+    def weather(self) -> str:
+        """Return the word for what the run met."""
+        if self.is_crowd:
+            return "crowd"
+        return "mild" if self.scenario.is_mild else "rough"
 
 
 def play(scenario: Scenario, refresher: type[Refresher] = Refresher) -> Outcome:
     """Run a scenario to its end or to the first breach; the same one always ends the same."""
     breach = ""
     with ExitStack() as resources:
-        world = World(scenario, refresher, resources)
+        resources.enter_context(daylight_saving())
+        timeline = Timeline(scenario.begin, scenario.end)
+        world = World(scenario, refresher, resources, timeline)
         try:
             world.run()
         except Breach as found:
@@ -56,16 +71,29 @@ def play(scenario: Scenario, refresher: type[Refresher] = Refresher) -> Outcome:
         return Outcome(scenario, world.audit.tally, breach, tuple(world.audit.history))
 
 
+@contextmanager
+def daylight_saving() -> Iterator[None]:
+    """Have a time zone with daylight saving until the end of the block: nothing depends on it."""
+    with mock.patch.dict(os.environ, TZ=ZONE):
+        time.tzset()
+        yield
+    time.tzset()
+
+
 class World:
     """One token, its server, its stores and all processes that keep it current."""
 
     def __init__(
-        self, scenario: Scenario, refresher: type[Refresher], resources: ExitStack
+        self,
+        scenario: Scenario,
+        refresher: type[Refresher],
+        resources: ExitStack,
+        timeline: Timeline,
     ) -> None:
         self._scenario = scenario
         self._kind = refresher
         self._rng = Random(scenario.seed)  # noqa: S311  # it has to be the same each time
-        self._timeline = Timeline(scenario.begin, scenario.end)
+        self._timeline = timeline
         self._weather = Weather(scenario.spells)
         self._ledger = Ledger()
         self.audit = Audit(
@@ -83,7 +111,7 @@ class World:
             scenario.manner,
             scenario.lives,
         )
-        self._processes = [self._process(number) for number in range(len(scenario.actors))]
+        self.processes = [self._process(number) for number in range(len(scenario.actors))]
         self._places = [self._place(number) for number in range(len(scenario.stores))]
         self._stores = [
             self._store(kind, place, resources)
@@ -92,7 +120,11 @@ class World:
 
     def run(self) -> None:
         """Let all processes live; raises Breach."""
-        self._timeline.run([partial(self._live, process) for process in self._processes])
+        self._timeline.run([partial(self._live, process) for process in self.processes])
+        self.close()
+
+    def close(self) -> None:
+        """Count what is left; raises Breach."""
         self.audit.close(is_mild=self._scenario.is_mild)
 
     def _process(self, number: int) -> Process:
@@ -113,18 +145,18 @@ class World:
             case "cloud":
                 return CloudStore(place, self._ledger, layout)
             case "disk":
-                folder = resources.enter_context(tempfile.TemporaryDirectory())
+                folder = resources.enter_context(tempfile.TemporaryDirectory(dir=FAST_FOLDER))
                 store = DiskStore(place, folder, layout)
                 resources.enter_context(disk_calls(store, self._running))
                 return store
 
     def _live(self, process: Process) -> None:
-        process.live(lambda: self._build(process))
+        process.live(lambda: self.build(process))
 
     def _running(self) -> Process:
-        return self._processes[self._timeline.running]
+        return self.processes[self._timeline.running.number]
 
-    def _build(self, process: Process) -> Refresher:
+    def build(self, process: Process) -> Refresher:
         """Build what job/wire.py builds at a start of the program."""
         secret = WatchedSecret(self._endpoint)
         wire: Any = Wire(process, self._endpoint, lambda: self._asks(process))
@@ -141,7 +173,8 @@ class World:
             for store, place in zip(self._stores, self._places, strict=True)
         ]
         plan = Plan(self._scenario.policy, process.name)
-        return self._kind("simulated", source, sinks, plan, "request-key", process.clock)
+        request_key = f"request{process.request}"
+        return self._kind("simulated", source, sinks, plan, request_key, process.clock)
 
     def _asks(self, process: Process) -> None:
         there = tokens_in(self._stores, self._ledger)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from job.clock import Moment
 from job.refresh import Refresher
-from simulation.audit import Audit, Breach, Conduct
+from simulation.audit import Audit, Breach
+from simulation.conduct import Conduct
 from simulation.timeline import Timeline
 from simulation.weather import Spell, Weather
 
@@ -39,7 +40,7 @@ class Process:
         self.audit = audit
         self.is_alive = False
         self.starts = 0
-        self._fates = deque(weather.of(self.name))
+        self._fates = deque(sorted([*weather.of(self.name), *weather.of("request")]))
         self._doom: tuple[int, Spell] | None = None
         self._clock_steps = deque(at for s in weather.of(f"clock{host}") for at in (s.begin, s.end))
         self._weather = weather
@@ -57,6 +58,11 @@ class Process:
         """Return by how much the wall clock is ahead of the true time."""
         error = self._weather.now(self._clock_place, self.timeline.now)
         return self._ahead_s + (error.value if error else 0.0)
+
+    @property
+    def request(self) -> int:
+        """Return which request the operator wants tokens of."""
+        return self._weather.begun("request", self.timeline.now)
 
     def live(self, build: Callable[[], Refresher]) -> None:
         """Run, and run again after each death."""
@@ -88,20 +94,21 @@ class Process:
         self.spend(seconds, waits=True)
 
     def _serve(self, build: Callable[[], Refresher]) -> None:
-        refresher = self._start(build)
+        refresher = self.start(build)
         self._sleep_till_due(refresher)
         while True:
             self._step(refresher)
             if self.every_s:
                 self._sleep_till_cron()
-                refresher = self._start(build)
+                refresher = self.start(build)
             else:
                 self._sleep_till_due(refresher)
 
-    def _start(self, build: Callable[[], Refresher]) -> Refresher:
+    def start(self, build: Callable[[], Refresher]) -> Refresher:
+        """Begin a new life."""
         self.is_alive = True
         self.starts += 1
-        self.conduct.forget()
+        self.audit.starts(self.conduct, self.request)
         return build()
 
     def _step(self, refresher: Refresher) -> None:

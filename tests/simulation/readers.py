@@ -23,9 +23,9 @@ class Promise(NamedTuple):
         half of a life: a quarter of the life is promised then.
         """
         if not self.is_holdable:
-            return token.dies_at
+            return min(token.expires_at, token.killed_at, token.outdated_at)
         least = self.min_validity if token.life >= 2 * self.min_validity else token.life / 4
-        return min(token.expires_at - least, token.killed_at)
+        return min(token.expires_at - least, token.killed_at, token.outdated_at)
 
 
 @dataclass(slots=True)
@@ -41,12 +41,15 @@ class Tally:
     versions: int = 0
     writes: int = 0
     crashes: int = 0
+    spare: int = 0
     slowest_s: float = 0.0
+    slowest_start_s: float = 0.0
 
     def add(self, other: "Tally") -> None:
         for name in self.__slots__:
             mine, theirs = getattr(self, name), getattr(other, name)
-            setattr(self, name, max(mine, theirs) if name == "slowest_s" else mine + theirs)
+            longest = name.startswith("slowest")
+            setattr(self, name, max(mine, theirs) if longest else mine + theirs)
 
 
 class Readers:

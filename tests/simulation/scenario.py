@@ -1,15 +1,16 @@
 """What a seed stands for: a provider, a policy, stores, processes and their weather."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from job.schedule import Policy, Reissue
 from simulation.endpoint import Lives, Manner
 from simulation.readers import Promise
 from simulation.weather import Climate, Spell, forecast
 
+T = TypeVar("T")
 StoreKind = Literal["memory", "disk", "cloud"]
 Layout = Literal["json", "raw"]
 
@@ -17,7 +18,10 @@ DAY_S = 86_400.0
 HALF_A_DAY_S = DAY_S / 2
 BEGINS = (1_764_000_000, 1_774_700_000, 2**31 - 20 * 86_400)
 """Any day, the eve of daylight saving, and three weeks before 32 bits are full (2038)."""
-LIVES_S = (600, 1800, 3600, 3600, 3600, 7200, 43_200, 86_400)
+LIVES_S = {600: 1, 1800: 3, 3600: 12, 7200: 12, 14_400: 12, 43_200: 24, 86_400: 48}
+"""How long tokens live, and how many worlds have such ones: there is as much to do with each."""
+OUTLASTED = 1 / 3
+"""An outage is mild if it is shorter than this part of a token's life."""
 LAYOUTS: Sequence[Layout] = ("json", "raw")
 DEFAULT_LIFE_S = 900
 LEAST_CLOUD_LIFE_S = 1800
@@ -32,14 +36,15 @@ STORES: Sequence[tuple[StoreKind, ...]] = (
     ("cloud", "disk"),
 )
 CRON_S = 900.0
-MANNERS: Sequence[tuple[Manner, Reissue]] = (
-    ("independent", "independent"),
-    ("independent", "independent"),
-    ("independent", "independent"),
-    ("revoking", "revokes_previous"),
-    ("caching", "independent"),
-    ("caching", "same_until_expiry"),
-)
+MANNERS: Mapping[tuple[Manner, Reissue], int] = {
+    ("independent", "independent"): 15,
+    ("revoking", "revokes_previous"): 4,
+    ("caching", "same_until_expiry"): 4,
+    ("caching", "independent"): 1,
+}
+"""What the server does and what the operator has set, and how many worlds have that."""
+CALMS_DAYS = (2, 10, 30, 30, 60, 60, 90, 90)
+"""How long it mostly takes in rough weather until the next trouble at the same place."""
 RIVALRY = 0.4
 MILDNESS = 0.6
 """The chances of several processes, and of weather that never outlasts the lead."""
@@ -97,13 +102,13 @@ def scenario_of(seed: int, days: float) -> Scenario:
     rng = Random(seed)  # noqa: S311  # it has to be the same each time
     stores = rng.choice(STORES)
     least = LEAST_CLOUD_LIFE_S if "cloud" in stores else 60
-    life = max(rng.choice(LIVES_S), least)
-    manner, reissue = rng.choice(MANNERS)
+    life = max(_drawn(rng, LIVES_S), least)
+    manner, reissue = _drawn(rng, MANNERS)
     actors = ONE
     if reissue == "independent" and rng.random() < RIVALRY:
         actors = rng.choice(RIVALS[:2] if "disk" in stores else RIVALS)
     policy = Policy(min_validity=rng.choice((60.0, 300.0, 300.0)), reissue=reissue)
-    lead = lead_of(life, policy)
+    lead = life * OUTLASTED
     is_mild = manner == "independent" and lead > LEAST_MILD_LEAD_S and rng.random() < MILDNESS
     begin = rng.choice(BEGINS) + rng.random()
     layout = rng.choice(LAYOUTS)
@@ -125,14 +130,14 @@ def scenario_of(seed: int, days: float) -> Scenario:
     return replace(scenario, spells=tuple(_weather(rng, scenario, lead)))
 
 
-def lead_of(life: float, policy: Policy) -> float:
-    """Return how long before expiry a token is replaced, at least, by the design's own words."""
-    return min(life / 2, max(0.33 * life, policy.min_validity + policy.retry_budget))
+def _drawn(rng: Random, weights: Mapping[T, int]) -> T:
+    return rng.choices(tuple(weights), tuple(weights.values()))[0]
 
 
 def _weather(rng: Random, scenario: Scenario, lead: float) -> list[Spell]:
     places = ["endpoint", *(f"sink{n}" for n in range(len(scenario.stores)))]
     places += [f"process{n}" for n in range(len(scenario.actors))]
+    places.append("request")
     if scenario.manner != "caching":
         # Two clocks would make two records of one token, and the truth about it would be two.
         places += sorted({f"clock{actor.host}" for actor in scenario.actors})
@@ -140,7 +145,7 @@ def _weather(rng: Random, scenario: Scenario, lead: float) -> list[Spell]:
     climate = Climate(max(2.0 * scenario.lives.usual, HALF_A_DAY_S), 10.0, longest_s, mild=True)
     if not scenario.is_mild:
         longest_s = rng.choice((1, 6, 24)) * 3600.0
-        climate = Climate(rng.choice((1, 3, 10)) * DAY_S, 20.0, longest_s, mild=False)
+        climate = Climate(rng.choice(CALMS_DAYS) * DAY_S, 20.0, longest_s, mild=False)
     return list(forecast(rng, scenario.begin, scenario.end, places, climate))
 
 

@@ -20,6 +20,7 @@ KINDS: Mapping[str, Sequence[str]] = {
         "truncated",
         "oversized",
         "lying",
+        "boasting",
         "short",
         "caching",
         "echoing",
@@ -30,6 +31,8 @@ KINDS: Mapping[str, Sequence[str]] = {
     "sink": ("throttled", "full", "denied", "read_only", "gone", "slow", "lost_answer", "flaky"),
     # process.py: killed at its value-th touch of the world from now, or frozen
     "process": ("kill", "kill", "reboot", "stop"),
+    # the operator wants another scope: all processes start again, and old tokens are of no use
+    "request": ("changed",),
     # the wall clock is off by its value
     "clock": ("off",),
 }
@@ -39,7 +42,7 @@ TOUCHES = 24
 CALM_AT_FIRST_S = 900.0
 LANES_S = {"banned": 300.0, "rotated": 10.0, "denied": 60.0, "gone": 60.0, "read_only": 60.0}
 """After the end of these it takes so long, at most, until it is noticed."""
-NOT_MILD = ("caching",)
+NOT_MILD = ("caching", "boasting")
 """What does to readers more than an outage of its length."""
 
 
@@ -49,7 +52,10 @@ def kinds_at(place: str) -> Sequence[str]:
 
 
 class Spell(NamedTuple):
-    """A fault of a kind that reigns at a place (`endpoint`, `sink0`, `process0`, `clock0`)."""
+    """A fault of a kind that reigns at a place.
+
+    Places are `endpoint`, `sink0` and so on, `process0`, `clock0` (of a host) and `request`.
+    """
 
     begin: float
     end: float
@@ -71,11 +77,13 @@ class Weather:
         """Return all spells of a place in their order."""
         return self._spells.get(place, ())
 
+    def begun(self, place: str, at: float) -> int:
+        """Return how many spells of a place have begun."""
+        return bisect_right(self._begins.get(place, ()), at)
+
     def now(self, place: str, at: float) -> Spell | None:
         """Return the spell that reigns at a place."""
-        if place not in self._begins:
-            return None
-        found = bisect_right(self._begins[place], at)
+        found = self.begun(place, at)
         spell = self._spells[place][found - 1] if found else None
         return spell if spell and at < spell.end else None
 

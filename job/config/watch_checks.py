@@ -1,0 +1,72 @@
+"""What can be wrong with the keys that say who is told how tokens fare."""
+
+import signal
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from job.config.request_checks import of_endpoint
+from job.config.secret_checks import of_source
+from job.config.settings import TokenSettings
+from job.config.values import seconds
+from job.config.watch_settings import HookSettings, HttpSettings
+
+EVENTS = ("on_refresh", "on_trouble")
+
+
+def of_hooks(token: TokenSettings) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a token's hooks: the key, and what to do."""
+    for event in EVENTS:
+        for place, hook in hooks_of(token, event):
+            for key, text in _of_hook(hook, token):
+                yield f"{place}{key}", text
+
+
+def hooks_of(token: TokenSettings, event: str) -> Iterator[tuple[str, HookSettings]]:
+    """Yield the hooks of an event, each with its place; a list has its numbers."""
+    value = getattr(token, event)
+    if isinstance(value, tuple):
+        yield from ((f"{event}[{number}]", hook) for number, hook in enumerate(value, 1))
+    elif value is not None:
+        yield event, value
+
+
+def _of_hook(hook: HookSettings, token: TokenSettings) -> Iterator[tuple[str, str]]:
+    if sum(bool(way) for way in (hook.command, hook.webhook, hook.signal)) != 1:
+        yield "", "needs exactly one of command, webhook and signal"
+    if hook.webhook is not None:
+        yield from ((f".{key}", text) for key, text in of_endpoint("webhook", hook.webhook, token))
+    if hook.hmac_secret is not None:
+        if hook.webhook is None:
+            yield ".hmac_secret", "goes with webhook"
+        found = of_source("hmac_secret", hook.hmac_secret)
+        yield from ((f".{key}", text) for key, text in found)
+    if hook.signal is not None and number_of(hook.signal.name) is None:
+        yield ".signal.name", "is no signal; write HUP, USR1, TERM or the like"
+    try:
+        if seconds(hook.timeout) <= 0:
+            yield ".timeout", "must be over 0"
+    except ValueError:
+        yield ".timeout", "is not a duration; write 30s, 5m or a number of seconds"
+
+
+def number_of(name: str) -> signal.Signals | None:
+    """Return the signal of a name, with or without SIG, or None if there is none."""
+    return signal.Signals.__members__.get(f"SIG{name.removeprefix('SIG')}")
+
+
+def of_http(http: HttpSettings) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the address."""
+    if address_of(http.listen) is None:
+        yield "listen", 'must be HOST:PORT, such as "127.0.0.1:9464" or "[::1]:9464"'
+
+
+def address_of(listen: str) -> tuple[str, int] | None:
+    """Return the host and the port of `HOST:PORT`, or None if it is no such text."""
+    try:
+        parts = urlsplit(f"//{listen}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host or port is None or parts.netloc != listen or "@" in listen:
+        return None
+    return host, port

@@ -1,0 +1,49 @@
+"""The keys that say who is told how tokens fare: people over HTTP, programs by hooks."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from job.config.secret_settings import SecretSettings
+from job.config.values import Duration, OsText, Table
+
+
+class HttpSettings(Table, frozen=True, kw_only=True):
+    """Where `run` answers HTTP: the status page, probes and metrics."""
+
+    listen: Annotated[
+        str, Meta(description="HOST:PORT, such as 127.0.0.1:9464; nothing is served unless set.")
+    ]
+
+
+class SignalSettings(Table, frozen=True, kw_only=True):
+    """A process to signal."""
+
+    pidfile: Annotated[OsText, Meta(description="The path of a file that holds its number.")]
+    name: Annotated[str, Meta(description="The signal, such as HUP.")] = "HUP"
+
+
+class HookSettings(Table, frozen=True, kw_only=True):
+    """What to do when something happens: exactly one of command, webhook and signal."""
+
+    command: (
+        Annotated[
+            tuple[OsText, ...],
+            Meta(description="A command and its arguments, run without a shell."),
+        ]
+        | None
+    ) = None
+    webhook: Annotated[str, Meta(description="A URL to which the facts are posted.")] | None = None
+    hmac_secret: Annotated[
+        SecretSettings | None,
+        Meta(description="With webhook: where the secret that signs the request comes from."),
+    ] = None
+    signal: Annotated[
+        SignalSettings | None, Meta(description="A process to signal: { pidfile, name }.")
+    ] = None
+    timeout: Annotated[Duration, Meta(description="How long it may take before it is killed.")] = (
+        "30s"
+    )
+
+
+Hooks = HookSettings | tuple[HookSettings, ...] | None

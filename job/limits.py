@@ -1,0 +1,211 @@
+"""How many exchanges may be made, and when: with one endpoint, and for one client. Pure.
+
+Times are epoch seconds by a clock that never steps; they come in as arguments. Nothing here is
+thread-safe.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from job.text import DAY_S, duration
+
+RESERVE = 5
+"""One part of so many of a budget is spread over the time left, and kept for who can't wait."""
+LINE_CAP_S = 15.0
+"""Who waits for others to end asks again after this time: a server that hung may be back."""
+FIRST_GUESS_S = 0.25
+"""How long an exchange is thought to take before one has been seen."""
+WEIGHT = 0.2
+"""How much the last exchange counts in the mean of how long they take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in any period of so many seconds."""
+
+    count: int
+    period_s: float
+
+    @property
+    def per_day(self) -> float:
+        """Return how many that are in a day."""
+        return self.count * DAY_S / self.period_s
+
+    def __str__(self) -> str:
+        """Write it as the configuration has it."""
+        return f"{self.count}/{duration(self.period_s)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What people are to be told of a budget: so many exchanges of it are spent."""
+
+    spent: int
+    budget: Rate
+
+    @property
+    def left(self) -> int:
+        """Return how many exchanges may still be made."""
+        return max(self.budget.count - self.spent, 0)
+
+    def told(self) -> tuple[int, int, str, str]:
+        """Return what is spent, what is left, of which budget, and what it means and what to do."""
+        return self.spent, self.left, str(self.budget), self._message()
+
+    def _message(self) -> str:
+        period = duration(self.budget.period_s)
+        used = f"{self.spent} of the {self.budget.count} exchanges that max_exchanges allows this "
+        used += f"client in {period} are used up; "
+        rest = (
+            "the rest is spread over the time left, and kept for tokens that would expire"
+            if self.left
+            else "none is made until the oldest of them counts no more"
+        )
+        cure = (
+            "see the log for retries that used it up; else ask for fewer tokens, or a larger quota"
+        )
+        return f"{used}{rest}: {cure}"
+
+
+Turn = Callable[[float], AbstractContextManager[None]]
+"""What an exchange is made in: it takes for how long the exchange can be put off without harm, and
+raises PutOff where it may not be made now."""
+
+
+def at_once(_: float) -> AbstractContextManager[None]:
+    """Let every exchange be made when it is due."""
+    return nullcontext()
+
+
+class PutOff(Exception):
+    """Raised in place of an exchange that a limit puts off for `wait_s`. It is no failure.
+
+    `shortage` is there when people are to be told.
+    """
+
+    def __init__(self, wait_s: float, shortage: Shortage | None = None) -> None:
+        """Keep how long to wait, and what to tell."""
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+        self.shortage = shortage
+
+
+class Endpoint:
+    """The turns at one token endpoint: at most `concurrency` at once, and no more than `rate`.
+
+    Who has to wait is told when to come back, and has its place in the line until then.
+    """
+
+    def __init__(self, concurrency: int, rate: Rate) -> None:
+        """Begin with a free endpoint."""
+        self._concurrency = concurrency
+        self._rate = rate
+        self._running = 0
+        self._took_s = FIRST_GUESS_S
+        self._starts: deque[float] = deque(maxlen=rate.count)
+        self._planned: deque[float] = deque(maxlen=rate.count)
+        self._places: dict[str, float] = {}
+        self._line_ends_at = -math.inf
+
+    def wait_s(self, who: str, now: float) -> float:
+        """Return 0 if `who` may begin now, else after how many seconds to ask again.
+
+        1. Newcomers go behind those who have a place in the line.
+        2. Then the rate decides, by what has really begun.
+        3. Then the number of those that run; how long they take tells when one will end.
+        """
+        is_new = who not in self._places
+        if is_new:
+            self._places[who] = max(now, self._free_at(self._planned))
+            self._planned.append(self._places[who])
+        at = max(self._places[who], self._free_at(self._starts))
+        is_full = self._running >= self._concurrency or (is_new and now < self._line_ends_at)
+        if at <= now and is_full:
+            line = max(now, self._line_ends_at) + self._took_s / self._concurrency
+            self._line_ends_at = at = min(line, now + LINE_CAP_S)
+        self._places[who] = at
+        return max(at - now, 0.0)
+
+    def begin(self, who: str, now: float) -> None:
+        """Count an exchange of `who` as begun."""
+        self._places.pop(who, None)
+        self._starts.append(now)
+        self._running += 1
+
+    def again(self, now: float) -> bool:
+        """Count another request of an exchange that is running, if the rate allows it now."""
+        allowed = self._free_at(self._starts) <= now
+        if allowed:
+            self._starts.append(now)
+        return allowed
+
+    def end(self, took_s: float) -> None:
+        """Count an exchange as ended."""
+        self._running -= 1
+        self._took_s += WEIGHT * (took_s - self._took_s)
+
+    def _free_at(self, times: deque[float]) -> float:
+        """Return when one more fits after those that began, or will begin, at these times."""
+        is_full = len(times) == self._rate.count
+        return times[0] + self._rate.period_s if is_full else -math.inf
+
+
+class Budget:
+    """The exchanges of one client: no more than `rate.count` in any `rate.period_s`.
+
+    While over a fifth of them is left, nobody waits. The rest is spread over the time until the
+    oldest counts no more; but who can't wait that long may take of it while there is any.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        """Begin with all of it."""
+        self.rate = rate
+        self.spent: list[float] = []
+        self.told: dict[bool, float] = {}
+
+    def add(self, spent: Iterable[float], now: float) -> None:
+        """Count what others have spent; times that can't be are left out.
+
+        One that lies ahead counts too: the clock may have been set back in the meantime.
+        """
+        period = self.rate.period_s
+        known = {at for at in spent if now - period < at < now + period}
+        self.spent = sorted(known.union(at for at in self.spent if at > now - period))
+
+    def wait_s(self, now: float, spare_s: float) -> float:
+        """Return 0 if an exchange fits in now, else after how many seconds it may.
+
+        `spare_s` is how long it can be put off without harm.
+        """
+        self.add((), now)
+        left = self.rate.count - len(self.spent)
+        if left <= 0:
+            return max(self.spent[-self.rate.count] + self.rate.period_s - now, 0.0)
+        if left > math.ceil(self.rate.count / RESERVE) or not self.spent:
+            return 0.0
+        ends_at, last = self.spent[0] + self.rate.period_s, self.spent[-1]
+        wait_s = last + (ends_at - last) / (left + 1) - now
+        return max(min(wait_s, spare_s), 0.0)
+
+    def spend(self, now: float) -> float:
+        """Count an exchange, and return its time as it is kept: no two are the same."""
+        while now in self.spent:
+            now += 1e-6
+        self.spent.append(now)
+        return now
+
+    def give_back(self, at: float) -> None:
+        """Count an exchange no more: it came to nothing before anything was sent."""
+        self.spent.remove(at)
+
+    def tell(self, now: float) -> Shortage | None:
+        """Return what to tell people: once in a period that it is short, once that it is over."""
+        shortage = Shortage(len(self.spent), self.rate)
+        is_over = not shortage.left
+        if now < self.told.get(is_over, -math.inf) + self.rate.period_s:
+            return None
+        self.told[is_over] = now
+        return shortage

@@ -1,0 +1,112 @@
+"""Assertions: short-lived JWTs that say who the client is (RFC 7523), made here or by others."""
+
+import base64
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+
+from job.clock import Clock
+from job.errors import SecretUnavailable
+from job.oauth.keys import SigningKey
+from job.secret import Secret
+from job.text import duration
+
+BACKDATED_S = 5
+"""A clock that is a little ahead of the server's makes no assertion that is not valid yet."""
+JTI_BYTES = 24
+JWT_PARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionRules:
+    """What an assertion says beside its times.
+
+    `audience` is exactly one (RFC 10070); `typ` is the header's, empty for none; `lifetime_s`
+    counts from a few seconds ago. `claims` are added or replace ours; an empty one removes it.
+    """
+
+    client_id: str
+    audience: str
+    typ: str = "JWT"
+    lifetime_s: int = 60
+    claims: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SignedAssertion:
+    """Makes an assertion of our own for each request (RFC 7523 section 3)."""
+
+    rules: AssertionRules
+    key: Callable[[], SigningKey]
+    clock: Clock
+    jti: Callable[[], str] = lambda: secrets.token_urlsafe(JTI_BYTES)
+
+    def __call__(self) -> Secret:
+        """Return a new one; raises SecretUnavailable when the key can't be had or used.
+
+        `jti` is new and can't be guessed: servers take each one once (OpenID Connect Core
+        section 9).
+        """
+        key = self.key()
+        issued = int(self.clock().wall) - BACKDATED_S
+        claims: dict[str, object] = {
+            "iss": self.rules.client_id,
+            "sub": self.rules.client_id,
+            "aud": self.rules.audience,
+            "jti": self.jti(),
+            "iat": issued,
+            "nbf": issued,
+            "exp": issued + self.rules.lifetime_s,
+        }
+        claims.update(self.rules.claims)
+        said = {name: value for name, value in claims.items() if value}
+        headers = {**key.names, "typ": self.rules.typ}
+        return Secret(jwt.encode(said, key.key, key.algorithm, headers))
+
+
+@dataclass(frozen=True)
+class ForeignAssertion:
+    """Takes an assertion that others make, such as a projected Kubernetes token."""
+
+    source: Callable[[], Secret]
+    clock: Clock
+
+    def __call__(self) -> Secret:
+        """Return the present one; raises SecretUnavailable for none, no JWT, or an expired one."""
+        assertion = Secret(self.source().reveal().strip())
+        expires_at = _claims(assertion.reveal()).get("exp")
+        now = self.clock().wall
+        if isinstance(expires_at, int | float) and expires_at <= now:
+            raise SecretUnavailable(
+                "client_assertion_expired",
+                f"the assertion expired {duration(now - expires_at)} ago; see why its source gives "
+                "no newer one, and check this machine's clock",
+            )
+        return assertion
+
+
+def _claims(assertion: str) -> Mapping[str, Any]:
+    """Return the claims of what looks like a signed JWT (RFC 7515 section 3.1)."""
+    parts = assertion.split(".")
+    if len(parts) == JWT_PARTS and all(parts):
+        header, claims = _object(parts[0]), _object(parts[1])
+        if header is not None and claims is not None:
+            return claims
+    raise SecretUnavailable(
+        "client_assertion_unusable",
+        "what client_assertion gives is no signed JWT (three parts of base64url, joined by "
+        "points); check its source",
+    )
+
+
+def _object(part: str) -> dict[str, Any] | None:
+    try:
+        padded = part + "=" * (-len(part) % 4)
+        parsed = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, RecursionError):  # binascii's errors are ValueErrors
+        return None
+    return parsed if isinstance(parsed, dict) else None

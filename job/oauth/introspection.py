@@ -1,0 +1,32 @@
+"""What a server says of a token that it gave (RFC 7662), for servers that give no life. Pure."""
+
+import math
+from dataclasses import replace
+
+from job.errors import ResponseInvalid
+from job.oauth.answer import Answer, members_of
+from job.oauth.expiry import remaining
+from job.oauth.refusal import refusal_of
+from job.tokens import Token
+
+
+def introspected(token: Token, answer: Answer) -> Token:
+    """Return the token with the expiry that an introspection answer gives (section 2.2).
+
+    Raises ExchangeError for an answer that gives none, or calls the token inactive: a server says
+    so, too, to a client that may not ask.
+    """
+    members = members_of(answer.body) or {}
+    if not answer.succeeded:
+        raise refusal_of(answer, members)
+    seconds = remaining(members.get("exp"), answer)
+    if members.get("active") is not True or seconds is None:
+        raise ResponseInvalid(
+            "no_expiry",
+            "introspection does not tell when the token expires; check introspection_url, and "
+            "whether the client may introspect its tokens",
+            http_status=answer.status,
+        )
+    return replace(
+        token, expires_at=math.floor(answer.sent_at + seconds), expiry_source="introspection"
+    )

@@ -1,0 +1,113 @@
+"""What `providers` says of the providers that are known. Pure."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from job.config.presets import Preset
+from job.text import WIDTH, entry
+
+NARROW = 40
+"""Below this a terminal is too narrow for two columns."""
+
+REISSUE: Mapping[str, str] = {
+    "independent": "leaves the one before as it is, so that readers never see a gap",
+    "revokes_previous": "kills the one before: one program alone may ask, it renews late, and "
+    "readers have to read again when they get a 401",
+    "same_until_expiry": "is only given once the one before has expired: a short gap at each "
+    "expiry, which freshtoken reports",
+}
+FRESH = (
+    "comes only in the last {} of the one before, which stays valid; earlier the same token "
+    "comes again"
+)
+PROOFS: Mapping[str, str] = {
+    "private_key_jwt": "private_key (PEM or JWK)",
+    "client_assertion": "client_assertion, a token that your platform makes",
+    "tls_client_auth": "certificate_file and key_file",
+    "self_signed_tls_client_auth": "certificate_file and key_file",
+    "none": "no secret",
+}
+TOLD = ("token_url", "auth_method", "reissue", "fresh_window", "max_exchanges")
+"""Settings that have a line of their own."""
+
+
+def listing(presets: Mapping[str, Preset], width: int | None) -> Iterator[str]:
+    """Yield a line for each provider, wrapped to a terminal's width; None wraps nothing."""
+    column = max(map(len, presets)) + 2
+    for preset in presets.values():
+        line = f"{preset.name:<{column}}{preset.title}"
+        if width is None or len(line) <= width:
+            yield line
+        elif width < NARROW:
+            yield from (preset.name, *textwrap.wrap(f"  {preset.title}", width))
+        else:
+            yield textwrap.fill(line, width, subsequent_indent=" " * column)
+
+
+def explained(preset: Preset) -> Iterator[str]:
+    """Yield the lines that explain one provider."""
+    yield from textwrap.wrap(f"{preset.name}: {preset.title}", WIDTH)
+    for head, text in _entries(preset):
+        yield entry(head, text)
+
+
+def _entries(preset: Preset) -> Iterator[tuple[str, str]]:
+    if preset.why_not:
+        yield "not possible", preset.why_not
+    else:
+        yield from _settings(preset)
+    for head, text in (
+        ("note", preset.notes),
+        ("documentation", preset.docs),
+        ("shown by", preset.source),
+    ):
+        if text:
+            yield head, text
+    if not preset.why_not:
+        yield "next", f"freshtoken init {preset.name}"
+
+
+def _settings(preset: Preset) -> Iterator[tuple[str, str]]:
+    settings = preset.settings
+    yield "token endpoint", settings["token_url"]
+    also = f" (or {', '.join(preset.also)})" if preset.also else ""
+    yield "auth method", settings["auth_method"] + also
+    yield from _needs(preset)
+    others = (f"{k} = {_shown(v)}" for k, v in settings.items() if k not in TOLD)
+    yield from zip(_heads("also set"), others, strict=False)
+    life = f"about {preset.lifetime_hint}; " if preset.lifetime_hint else ""
+    yield "token life", f"{life}what the answer says counts"
+    yield "a new token", reissue_of(settings)
+    if "max_exchanges" in settings:
+        yield "limit", f"{settings['max_exchanges']} exchanges for each client"
+
+
+def reissue_of(settings: Mapping[str, Any]) -> str:
+    """Say what a new token does to the one before, and so to readers."""
+    if "fresh_window" in settings:
+        return FRESH.format(settings["fresh_window"])
+    return REISSUE[settings.get("reissue", "independent")]
+
+
+def _needs(preset: Preset) -> Iterator[tuple[str, str]]:
+    """Yield what the user has to bring."""
+    proof = PROOFS.get(preset.settings["auth_method"], "client_secret")
+    parts = {f"provider_params.{name}": need for name, need in preset.params.items()}
+    needs = {**parts, **preset.needs}
+    wants = (f"{key}: {need}" for key, need in needs.items() if key != "client_id")
+    yield from zip(_heads("you need"), ("client_id", proof, *wants), strict=False)
+
+
+def _heads(first: str) -> Iterator[str]:
+    yield first
+    while True:
+        yield ""
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401  # a TOML value
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_shown(item)}" for name, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,183 @@
+"""`status` on a terminal: the same rows as a picture, once or moving."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from job.clock import Clock
+from job.process import TO_END, Signals
+from job.status import Look, Row, refresh, summary, time_left, worst, worst_first
+from job.verdict import WORDS
+
+WIDE = 100
+"""With so many columns, every fact has a column of its own and there is room for a bar."""
+BAR_SHARE = 8
+PROBLEMS_SHOWN = 10
+NAMES_SHOWN = 3
+GAP = (0, 2, 0, 0)
+DRAWS_PER_SECOND = 1
+STYLES: Mapping[str, str] = {
+    "expired": "bold red",
+    "missing": "bold red",
+    "unreadable": "bold red",
+    "at_risk": "bold yellow",
+    "unknown": "dim",
+    "due": "yellow",
+    "current": "green",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The one sentence, a row for each sink, and what is wrong with its cure.
+
+    The worst token is first. Where `height` is given the last rows give way, so that it fits.
+    """
+
+    rows: Sequence[Row]
+    now: float
+    height: int | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield all parts, for the width there is."""
+        below = console.render_lines(Group(*_problems(self.rows)), options, pad=False)
+        yield _sentence(self.rows)
+        yield Text()
+        room = None if self.height is None else max(self.height - len(below) - 4, 3)
+        ordered = [row for group in worst_first(self.rows) for row in group][:room]
+        table = console.render_lines(_table(ordered, self.now, options.max_width), options)
+        cut = room is not None and (len(table) > room or len(ordered) < len(self.rows))
+        for line in [*table[: room - 1 if cut and room else room], *([_more()] if cut else [])]:
+            yield from line
+            yield Segment.line()
+        for line in below:
+            yield from line
+            yield Segment.line()
+
+
+def _more() -> list[Segment]:
+    return [Segment("... and others, none of them worse")]
+
+
+def _sentence(rows: Sequence[Row]) -> Text:
+    sentence, mark = summary(rows)
+    style = next(STYLES[state] for state, (sign, _) in WORDS.items() if sign == mark)
+    return Text.assemble((f"{mark} ", style), (sentence, "bold"))
+
+
+def _table(ordered: Sequence[Row], now: float, width: int) -> Table:
+    wide = width >= WIDE
+    table = Table(box=None, padding=GAP, pad_edge=False, header_style="bold", width=width)
+    table.add_column("TOKEN", overflow="fold", ratio=None if wide else 1, max_width=width // 4)
+    table.add_column("STATE", no_wrap=True)
+    table.add_column("TIME LEFT", no_wrap=True)
+    if wide:
+        table.add_column("", no_wrap=True)
+        table.add_column("REFRESH", no_wrap=True)
+        table.add_column("SINK", overflow="fold", ratio=1)
+    draw = _wide if wide else _narrow
+    before = ""
+    for row in ordered:
+        table.add_row(*draw(row, now, width, row.token if row.token != before else ""))
+        before = row.token
+    return table
+
+
+def _wide(row: Row, now: float, width: int, name: str) -> tuple[Text, ...]:
+    bar = _bar(row, now, width // BAR_SHARE)
+    when = Text(refresh(row, now))
+    return Text(name), _state(row), Text(time_left(row)), bar, when, Text(row.sink, "dim")
+
+
+def _narrow(row: Row, now: float, width: int, name: str) -> tuple[Text, ...]:
+    """Return two lines: the sink below the name, the refresh below the time left."""
+    who = Text.assemble(*([f"{name}\n"] if name else []), (row.sink, "dim"))
+    when = "" if row.refresh_at is None else f"\nrefresh {refresh(row, now)}"
+    return who, _state(row), Text.assemble(time_left(row), (when, "dim"))
+
+
+def _state(row: Row) -> Text:
+    return Text(" ".join(WORDS[row.state]), STYLES[row.state])
+
+
+def _bar(row: Row, now: float, width: int) -> Text:
+    """Draw what is left of a life; it shrinks to the left, past the mark of the refresh."""
+    if row.expires_at is None or row.obtained_at is None or row.refresh_at is None:
+        return Text()
+    life = max(row.expires_at - row.obtained_at, 1)
+
+    def at(moment: float) -> int:
+        return round(width * min(max((row.expires_at or 0) - moment, 0) / life, 1))
+
+    left, mark = at(now), min(at(row.refresh_at), width - 1)
+    bar = Text.assemble(("━" * left, STYLES[row.state]), ("─" * (width - left), "dim"))
+    return Text.assemble(bar[:mark], ("┃", "bold"), bar[mark + 1 :])
+
+
+def _problems(rows: Sequence[Row]) -> Iterator[RenderableType]:
+    """Yield each thing that is wrong once, whose it is, and the cure below."""
+    whose: dict[str, list[Row]] = {}
+    for row in (row for group in worst_first(rows) for row in group if row.problem):
+        whose.setdefault(row.problem or "", []).append(row)
+    for problem, bad in list(whose.items())[:PROBLEMS_SHOWN]:
+        cause, _, cure = problem.partition("; ")
+        names = list(dict.fromkeys(row.token for row in bad))
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        who = ", ".join(names[:NAMES_SHOWN]) + more
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(
+            Text(WORDS[bad[0].state][0], STYLES[bad[0].state]),
+            Text.assemble(
+                (who, "bold"), f": {cause}", f"\n{cure}" if cure else "", overflow="fold"
+            ),
+        )
+        yield Text()
+        yield grid
+    if len(whose) > PROBLEMS_SHOWN:
+        yield Text(f"\n... and {len(whose) - PROBLEMS_SHOWN} more: freshtoken status --json")
+
+
+def show(rows: Sequence[Row], now: float, console: Console) -> None:
+    """Print the picture; what scrolls away at the top is said again at the bottom."""
+    lines = console.render_lines(Picture(rows, now), pad=False)
+    console.print(Picture(rows, now))
+    if len(lines) >= console.height:
+        console.print(Text(), _sentence(rows), sep="\n")
+
+
+def watch(
+    looks: Sequence[Look],
+    console: Console,
+    clock: Clock,
+    pause: Callable[[float], None] = time.sleep,
+) -> int:
+    """Show the picture until a signal ends it, and return the exit status of the last one."""
+
+    def rows() -> list[Row]:
+        now = clock().wall
+        return [look.row(now) for look in looks]
+
+    def picture() -> RenderableType:
+        return Picture(rows(), clock().wall, console.height)
+
+    live = Live(console=console, get_renderable=picture, refresh_per_second=DRAWS_PER_SECOND)
+    with suppress(SystemExit), Signals(TO_END, SystemExit(0)), live:
+        while True:
+            for look in looks:
+                if look.is_old(clock().boot):
+                    look.read(clock().boot)
+            pause(1 / DRAWS_PER_SECOND)
+    return worst(rows())
+
+
+def terminal() -> Console:
+    """Return the terminal that standard output is."""
+    return Console(file=sys.stdout)

@@ -1,0 +1,88 @@
+"""Ask a token endpoint for two tokens, and find out whether the first survives the second."""
+
+from collections.abc import Callable
+
+from requests import PreparedRequest
+
+from job.errors import EndpointUnavailable, ExchangeError
+from job.limits import PutOff, Turn
+from job.oauth.answer import Answer, members_of
+from job.oauth.exchange import ClientCredentials
+from job.oauth.request import TokenRequest, prepared
+from job.probe import Reply, Verdict
+from job.text import duration
+from job.tokens import Token
+
+DEAD = 401
+
+Tried = Callable[[Token], tuple[bool | None, str]]
+"""Tells whether a token works, or None, and how we know."""
+
+
+def ask_twice(exchange: ClientCredentials, turn: Turn) -> tuple[Reply, Reply]:
+    """Return two exchanges, one right after the other; raises ExchangeError.
+
+    Each takes a turn, so that it counts against the limits of the client. One that would exceed
+    them is an EndpointUnavailable.
+    """
+    return _reply(exchange, turn), _reply(exchange, turn)
+
+
+def _reply(exchange: ClientCredentials, turn: Turn) -> Reply:
+    try:
+        with turn(0.0):
+            answer = exchange.ask(exchange.request)
+            return Reply(answer, exchange.read(answer))
+    except PutOff as off:
+        wait = duration(off.wait_s)
+        text = f"the limits of this client allow no exchange for {wait} (max_exchanges, max_rate)"
+    raise EndpointUnavailable("limit_reached", text)
+
+
+def verdict(
+    exchange: ClientCredentials, first: Token, second: Token, probe_url: str | None
+) -> Verdict:
+    """Tell whether the first token still works, by a URL of the API or by introspection.
+
+    The second token is tried, too: where not even that one works, the place tells nothing.
+    """
+    try:
+        if probe_url:
+            return _judged(lambda token: _at(exchange, probe_url, token), first, second)
+        if exchange.introspection_url:
+            return _judged(lambda token: _introspected(exchange, token), first, second)
+    except ExchangeError as error:
+        return Verdict(None, error.message)
+    return Verdict(None, "neither probe_url nor introspection_url is set")
+
+
+def _judged(tried: Tried, first: Token, second: Token) -> Verdict:
+    fresh, how = tried(second)
+    if not fresh:
+        return Verdict(None, f"{how}, even for the second token: another place has to tell")
+    return Verdict(*tried(first))
+
+
+def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | None, str]:
+    """Ask a URL of the API with a token: 2xx is a yes, 401 a no, and all else says nothing."""
+
+    def with_token(request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"{token.token_type} {token.access_token.reveal()}"
+        return request
+
+    asked = TokenRequest(url, (), method="GET", layout="query")
+    sent_at = exchange.clock().wall
+    answer = Answer(*exchange.transport.send(prepared(asked, with_token)), sent_at)
+    works = True if answer.succeeded else False if answer.status == DEAD else None
+    return works, f"probe_url answers HTTP {answer.status}"
+
+
+def _introspected(exchange: ClientCredentials, token: Token) -> tuple[bool | None, str]:
+    """Ask the server itself (RFC 7662 section 2.2)."""
+    params = (("token", token.access_token.reveal()), ("token_type_hint", "access_token"))
+    asked = TokenRequest(exchange.introspection_url, params, exchange.request.headers)
+    answer = exchange.ask(asked, token.access_token)
+    active = (members_of(answer.body) or {}).get("active")
+    if not isinstance(active, bool):
+        return None, f"introspection answers HTTP {answer.status} and doesn't say"
+    return active, f"introspection calls it {'active' if active else 'inactive'}"

@@ -1,0 +1,174 @@
+"""From settings to sources of secrets, and what is wrong with such settings."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from aws import REGION
+from fakes import FakeClock
+
+from job.aws import Account, AwsClients
+from job.aws_secrets import WebIdentityToken
+from job.config import tokens_of
+from job.config.secret_checks import of_source
+from job.config.secret_settings import AssertionSettings, SecretSettings
+from job.credentials import Credentials
+from job.errors import ConfigError
+from job.secret import Secret
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+ONE_OF = "needs exactly one of env, file, credential, command, aws_secret and aws_parameter"
+OR_IDENTITY = (
+    "needs exactly one of env, file, credential, command, aws_secret, aws_parameter and "
+    "aws_web_identity"
+)
+
+
+def table(**keys: Any) -> SecretSettings:  # noqa: ANN401  # settings are of many types
+    """Make the settings of one source, as a file has them."""
+    return msgspec.convert(keys, SecretSettings)
+
+
+def credentials(environ: dict[str, str] | None = None) -> Credentials:
+    """Make what builds sources, with this environment."""
+    return Credentials(environ or {}, AwsClients(), FakeClock())
+
+
+def test_each_source_gives_what_is_there(tmp_path: Path) -> None:
+    """A variable, a file beside the configuration, a credential of systemd, and a command."""
+    (tmp_path / "secret").write_text("from-file\n")
+    (tmp_path / "handed").mkdir()
+    (tmp_path / "handed" / "name").write_text("from-systemd\n")
+    environ = {"VARIABLE": "from-variable", "CREDENTIALS_DIRECTORY": str(tmp_path / "handed")}
+    tables = [
+        table(env="VARIABLE"),
+        table(file="secret"),
+        table(credential="name"),
+        table(command=[sys.executable, "-c", "print('from-command')"]),
+    ]
+    built = credentials(environ)
+
+    found = [built.watched(each, str(tmp_path)).resolve().reveal() for each in tables]
+
+    assert found == ["from-variable", "from-file", "from-systemd", "from-command"]
+
+
+def test_sources_in_aws(
+    aws: "SecretsManagerClient", aws_environ: pytest.MonkeyPatch, moto_url: str
+) -> None:
+    """A secret, a key of a JSON secret, and an encrypted parameter, with region and endpoint."""
+    aws.create_secret(Name="plain", SecretString="from-secret")
+    aws.create_secret(Name="json", SecretString=json.dumps({"id": 1, "client_secret": "from-key"}))
+    ssm = AwsClients().parameter_store(Account(REGION, moto_url))()
+    ssm.put_parameter(Name="/one/secret", Value="from-parameter", Type="SecureString")
+    where = {"region": REGION, "endpoint_url": moto_url}
+    tables = [
+        table(aws_secret="plain", **where),
+        table(aws_secret="json", key="client_secret", **where),
+        table(aws_parameter="/one/secret", **where),
+    ]
+    built = credentials()
+
+    found = [built.watched(each, "").resolve().reveal() for each in tables]
+
+    assert found == ["from-secret", "from-key", "from-parameter"]
+
+
+def test_a_list_is_tried_in_its_order(tmp_path: Path) -> None:
+    """Several secrets take turns: one whose turn it is does not touch the others."""
+    watched = credentials({"A": "a"}).watched((table(env="A"), table(env="B")), str(tmp_path))
+
+    assert (watched.count, watched.position, watched.resolve()) == (2, 1, Secret("a"))
+    assert watched.live == [Secret("a")]
+
+
+def test_an_identity_token_is_asked_for_as_the_settings_say() -> None:
+    """The audience and the life go to AWS; nothing is asked before a token is needed."""
+    settings = AssertionSettings(aws_web_identity="https://as.example", duration="2m")
+    source = credentials()._source(settings, "")
+
+    assert isinstance(source, WebIdentityToken)
+    assert (source.audience, source.duration_s, source.algorithm) == (
+        "https://as.example",
+        120,
+        "RS256",
+    )
+
+
+def test_a_list_of_secrets_is_checked_one_by_one() -> None:
+    """Each mistake has its place in the list; a secret that was pasted is not repeated."""
+    raw = {"token_url": "https://as.example/token", "client_id": "id", "timeout": "x"}
+    raw |= {"sinks": [{"type": "file", "path": "one.json"}]}
+    raw |= {"client_secret": [{"env": "A"}, "hunter2", {"fiel": "x"}, {"env": "A", "file": "b"}]}
+    forms = '{ env = "NAME" }, { file = "/path" }, { aws_secret = "NAME" } or the like'
+    with pytest.raises(ConfigError) as caught:
+        tokens_of({"tokens": {"one": raw}})
+    raw["client_secret"] = [{"env": "A"}, {"env": "A", "file": "b"}]
+    with pytest.raises(ConfigError) as later:
+        tokens_of({"tokens": {"one": raw}})
+    raw |= {"client_secret": [], "timeout": "1s"}
+    with pytest.raises(ConfigError) as empty:
+        tokens_of({"tokens": {"one": raw}})
+
+    assert caught.value.problems[:2] == (
+        f"tokens.one.client_secret[2]: must say where the secret is, not hold it: {forms}",
+        "tokens.one.client_secret[3].fiel: unknown key; did you mean file?",
+    )
+    assert f"tokens.one.client_secret[2]: {ONE_OF}" in later.value.problems
+    assert empty.value.problems
+
+
+@pytest.mark.parametrize(
+    ("settings", "problems"),
+    [
+        (table(env="A"), []),
+        (table(credential="name"), []),
+        (table(aws_secret="id", key="k", region="r", profile="p"), []),
+        (table(aws_parameter="/p", endpoint_url="https://vpce.example"), []),
+        (AssertionSettings(aws_web_identity="aud", region="r"), []),
+        (table(), [("s", ONE_OF)]),
+        (table(env="", region="r"), [("s", ONE_OF)]),
+        (table(env="A", aws_secret="b"), [("s", ONE_OF)]),
+        (AssertionSettings(), [("s", OR_IDENTITY)]),
+        (AssertionSettings(file="f", aws_web_identity="a"), [("s", OR_IDENTITY)]),
+        (table(env="A", key="k"), [("s.key", "goes with aws_secret only; leave it out")]),
+        (
+            table(aws_secret="A", key=""),
+            [("s.key", "is empty; leave it out if the whole secret is meant")],
+        ),
+        (
+            table(credential="../name"),
+            [("s.credential", "must be a name, without a folder")],
+        ),
+        (
+            table(file="f", region="r", profile="p", endpoint_url="x"),
+            [
+                ("s.region", "goes with a secret in AWS only; leave it out"),
+                ("s.profile", "goes with a secret in AWS only; leave it out"),
+                ("s.endpoint_url", "goes with a secret in AWS only; leave it out"),
+            ],
+        ),
+        (
+            table(aws_secret="A", endpoint_url="vpce.example"),
+            [("s.endpoint_url", "must be a URL: https:// and a host")],
+        ),
+        (
+            AssertionSettings(file="f", duration="2h"),
+            [("s.duration", "must be from 1m to 1h")],
+        ),
+        (
+            AssertionSettings(file="f", duration="soon"),
+            [("s.duration", "must be from 1m to 1h")],
+        ),
+    ],
+)
+def test_a_source_names_one_place(
+    settings: SecretSettings, problems: list[tuple[str, str]]
+) -> None:
+    """Each mistake is told with its key and its cure, and never with a value."""
+    assert list(of_source("s", settings)) == problems

@@ -1,0 +1,74 @@
+"""The guides to secrets and limits say what the code does, and their examples load."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from job import daemon
+from job.aws_secrets import DEADLINE_S, LOOK_S
+from job.config import tokens_of
+from job.config.secret_checks import IDENTITY, PLACES
+from job.config.settings import CommonSettings
+from job.limits import LINE_CAP_S, RESERVE
+from job.schedule import REJECTED_S
+from job.secret import CommandSecret
+from job.state import SECRET_LOOK_S
+
+DOCS = Path(__file__).parent.parent / "docs"
+LEAST: Mapping[str, Any] = {"token_url": "https://as.example/token", "client_id": "id"}
+SECRET: Mapping[str, Any] = {"client_secret": {"env": "ONE_SECRET"}}
+
+
+def page(name: str) -> str:
+    """Return a page in one line, as people read it."""
+    return (DOCS / f"{name}.md").read_text("utf-8")
+
+
+def examples(name: str) -> list[str]:
+    """Return the TOML blocks of a page."""
+    return re.findall(r"^```toml\n(.*?)^```$", page(name), re.MULTILINE | re.DOTALL)
+
+
+def rows(name: str) -> set[str]:
+    """Return the first cells of a page's tables that are keys."""
+    return set(re.findall(r"^\| `([a-z_]+)` \|", page(name), re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "text", [*examples("secrets"), *examples("limits")], ids=lambda text: text.splitlines()[0]
+)
+def test_the_examples_are_configurations(text: str) -> None:
+    """Each example is right once the rest of the token is there."""
+    raw = tomllib.loads(text)
+    for name, table in raw["tokens"].items():
+        sinks = [{"type": "file", "path": f"{name}.json"}]
+        raw["tokens"][name] = {**LEAST, **SECRET, **table, "sinks": sinks}
+
+    assert tokens_of(raw).keys() == raw["tokens"].keys()
+
+
+def test_every_source_is_explained() -> None:
+    """The table of sources has each key that a secret may come from, and no other."""
+    assert rows("secrets") == {*PLACES, IDENTITY}
+
+
+def test_the_numbers_are_those_of_the_code() -> None:
+    """What the guides promise is what the constants say."""
+    common = {field.name: field.default for field in msgspec.structs.fields(CommonSettings)}
+    secrets, limits = " ".join(page("secrets").split()), " ".join(page("limits").split())
+
+    assert rows("limits") == {"max_rate", "max_concurrency", "max_exchanges"}
+    assert f"| `max_rate` | `{common['max_rate']}` |" in limits
+    assert f"| `max_concurrency` | {common['max_concurrency']} |" in limits
+    assert f"holds {common['max_concurrency']} of the {daemon.WORKERS} threads" in limits
+    assert f"at least every {LINE_CAP_S:g} seconds" in limits
+    assert (RESERVE, LOOK_S) == (5, 60)  # "the last fifth", "within a minute"
+    assert f"within {SECRET_LOOK_S:g} seconds" in secrets
+    assert f"it has {CommandSecret(()).timeout_s:g} seconds" in secrets
+    assert f"takes over {DEADLINE_S:g} seconds" in secrets
+    assert f"slow lane of {REJECTED_S / 60:g} minutes" in secrets

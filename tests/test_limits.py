@@ -1,0 +1,234 @@
+"""How many exchanges may be made, and when, as pure arithmetic."""
+
+import itertools
+import math
+
+import pytest
+
+from job.config.values import rate
+from job.limits import LINE_CAP_S, Budget, Endpoint, Rate
+
+T0 = 1_764_000_000.0
+HOUR = 3600.0
+SOUNDCLOUD = Rate(50, 12 * HOUR)
+
+
+# Rates
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("50/12h", Rate(50, 43_200)),
+        ("10/s", Rate(10, 1)),
+        ("100/h", Rate(100, 3_600)),
+        ("1000/day", Rate(1000, 86_400)),
+        ("1000 / 1d", Rate(1000, 86_400)),
+        ("6/minute", Rate(6, 60)),
+        ("3/90", Rate(3, 90)),
+        ("1/1h30m", Rate(1, 5_400)),
+    ],
+)
+def test_a_rate_is_a_number_and_a_time(text: str, expected: Rate) -> None:
+    """Rates are written as the pages of providers have them."""
+    assert rate(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "/h", "0/h", "5/", "5/0s", "-1/h", "1.5/h", "5/fortnight", "100001/d", "²/h"]
+)
+def test_anything_else_is_no_rate(text: str) -> None:
+    """What allows nothing, or can't be read, is refused."""
+    with pytest.raises(ValueError, match=r"^$"):
+        rate(text)
+
+
+def test_a_rate_is_shown_as_it_is_written() -> None:
+    """People see their own words, and what they come to."""
+    assert [str(rate(text)) for text in ("50/12h", "10/s")] == ["50/12h", "10/1s"]
+    assert SOUNDCLOUD.per_day == 100
+
+
+# Endpoints
+
+
+def test_the_first_begin_at_once_and_the_rest_get_a_place() -> None:
+    """So many in any second; who is told to wait comes back once, at its turn."""
+    endpoint = Endpoint(100, Rate(2, 1.0))
+    waits = []
+    for number in range(5):
+        waits.append(endpoint.wait_s(f"t{number}", T0))
+        if not waits[-1]:
+            endpoint.begin(f"t{number}", T0)
+
+    assert waits == [0, 0, 1, 1, 2]
+    assert [endpoint.wait_s(f"t{number}", T0 + 1) for number in (2, 3, 4)] == [0, 0, 1]
+
+
+def test_a_newcomer_waits_behind_those_who_have_a_place() -> None:
+    """Nobody who was put off is overtaken."""
+    endpoint = Endpoint(100, Rate(1, 1.0))
+    for who in ("a", "b"):
+        endpoint.wait_s(who, T0)
+    endpoint.begin("a", T0)
+
+    assert endpoint.wait_s("c", T0 + 1) == 1
+    assert endpoint.wait_s("b", T0 + 1) == 0
+
+
+def test_what_has_begun_counts_and_not_what_was_planned() -> None:
+    """Turns that were taken late leave less room in the next second."""
+    endpoint = Endpoint(100, Rate(1, 1.0))
+    assert [endpoint.wait_s(who, T0) for who in ("a", "b")] == [0, 1]
+    endpoint.begin("a", T0 + 0.75)
+
+    assert endpoint.wait_s("b", T0 + 1) == 0.75
+    assert endpoint.wait_s("b", T0 + 1.75) == 0
+
+
+def test_no_more_run_at_once_than_may() -> None:
+    """Who finds all places taken forms a line, as long as the exchanges take."""
+    endpoint = Endpoint(2, Rate(100, 1.0))
+    for who in ("a", "b"):
+        endpoint.wait_s(who, T0)
+        endpoint.begin(who, T0)
+
+    assert [endpoint.wait_s(who, T0) for who in ("c", "d")] == [0.125, 0.25]
+    assert endpoint.wait_s("c", T0 + 0.125) > 0
+    endpoint.end(0.25)
+    assert endpoint.wait_s("c", T0 + 1) == 0
+
+
+@pytest.mark.fault("hung-endpoint-herd")
+def test_a_line_at_a_hung_server_is_looked_at_again() -> None:
+    """However many wait for a server that hangs, each asks again soon: it may be back."""
+    endpoint = Endpoint(1, Rate(100, 1.0))
+    for _ in range(40):
+        endpoint.wait_s("a", T0)
+        endpoint.begin("a", T0)
+        endpoint.end(60.0)
+    endpoint.begin("a", T0)
+
+    waits = [endpoint.wait_s(f"t{number}", T0 + 10) for number in range(100)]
+    assert max(waits) == LINE_CAP_S
+
+
+def test_a_second_request_counts_for_the_rate() -> None:
+    """Another secret that is tried in the same exchange is another request."""
+    endpoint = Endpoint(1, Rate(2, 1.0))
+    endpoint.begin("a", T0)
+
+    assert [endpoint.again(T0), endpoint.again(T0), endpoint.again(T0 + 1)] == [True, False, True]
+
+
+# Budgets
+
+
+def spent(rate_: Rate, *times: float) -> Budget:
+    """Make a budget of which this has been spent."""
+    budget = Budget(rate_)
+    for at in times:
+        budget.spend(at)
+    return budget
+
+
+def test_nobody_waits_while_a_budget_is_far_from_spent() -> None:
+    """Normal use is not slowed: four fifths of a budget are free."""
+    budget = spent(SOUNDCLOUD, *(T0 + n for n in range(39)))
+
+    assert budget.wait_s(T0 + 60, math.inf) == 0
+
+
+@pytest.mark.fault("budget-short")
+def test_the_rest_is_spread_over_the_time_left() -> None:
+    """After a burst, the last fifth is evenly spread until the oldest counts no more."""
+    budget = spent(SOUNDCLOUD, *(T0 + n for n in range(40)))
+    now, made = T0 + 40, []
+    while now < T0 + 12 * HOUR - 1:
+        wait_s = budget.wait_s(now, math.inf)
+        now += wait_s
+        if now < T0 + 12 * HOUR:
+            made.append(budget.spend(now))
+    gaps = [later - earlier for earlier, later in itertools.pairwise(made)]
+
+    assert len(made) == 10
+    assert max(gaps) - min(gaps) < 1
+    assert min(gaps) > HOUR
+
+
+@pytest.mark.fault("budget-short")
+def test_a_token_that_would_expire_goes_first() -> None:
+    """Readers who can't wait get of what is kept; who can wait is put off no longer than that."""
+    budget = spent(SOUNDCLOUD, *(T0 + n for n in range(40)))
+
+    assert budget.wait_s(T0 + 40, -math.inf) == 0
+    assert budget.wait_s(T0 + 40, 600.0) == 600
+    assert budget.wait_s(T0 + 640, 0.0) == 0
+
+
+@pytest.mark.fault("budget-short")
+def test_a_budget_is_never_overrun() -> None:
+    """When nothing is left, everybody waits until the oldest counts no more."""
+    budget = spent(Rate(2, HOUR), T0, T0 + 600)
+
+    assert budget.wait_s(T0 + 601, -math.inf) == HOUR - 601
+    assert budget.wait_s(T0 + HOUR, 0.0) == 0
+    budget.spend(T0 + HOUR)
+    assert budget.wait_s(T0 + HOUR, -math.inf) == 600
+
+
+def test_steady_use_of_a_whole_budget_is_not_slowed() -> None:
+    """Tokens that need nearly all of it, evenly, are refreshed when they are due."""
+    budget, now = Budget(SOUNDCLOUD), T0
+    for _ in range(200):
+        assert budget.wait_s(now, math.inf) == 0
+        budget.spend(now)
+        now += 12 * HOUR / 48
+
+
+def test_others_count_and_nonsense_does_not() -> None:
+    """What another process has spent counts once, what can't be does not at all."""
+    budget = spent(Rate(10, HOUR), T0)
+    others = [T0, T0 + 1, T0 + 60, T0 - HOUR, T0 + 3 * HOUR]
+    budget.add(others, T0 + 2)
+    budget.add(others, T0 + 2)
+
+    assert budget.spent == [T0, T0 + 1, T0 + 60]
+
+
+def test_two_at_the_same_instant_are_two() -> None:
+    """Times are kept apart, so that joining with what others have spent loses none."""
+    budget = Budget(Rate(10, HOUR))
+    kept = [budget.spend(T0), budget.spend(T0)]
+    budget.add(kept, T0)
+
+    assert len(budget.spent) == 2
+    budget.give_back(kept[0])
+    assert budget.spent == [kept[1]]
+
+
+def test_people_are_told_once_in_a_period() -> None:
+    """Once that it is short, once that nothing is left; again a period later."""
+    budget = spent(Rate(5, HOUR), T0, T0, T0, T0)
+    short = budget.tell(T0)
+    again = budget.tell(T0 + HOUR - 1)
+    budget.spend(T0)
+    over = budget.tell(T0)
+
+    assert again is None
+    assert budget.tell(T0 + 1) is None
+    assert short
+    assert over
+    assert short.told() == (
+        4,
+        1,
+        "5/1h",
+        (
+            "4 of the 5 exchanges that max_exchanges allows this client in 1h are used up; the "
+            "rest is spread over the time left, and kept for tokens that would expire: see the log "
+            "for retries that used it up; else ask for fewer tokens, or a larger quota"
+        ),
+    )
+    assert over.told()[:3] == (5, 0, "5/1h")
+    assert "none is made until the oldest of them counts no more" in over.told()[3]
+    assert budget.tell(T0 + HOUR)
