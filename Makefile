@@ -50,8 +50,8 @@ bench: $(VENV)/test-ready ## measure the cost against what it replaces (BENCH_AR
 
 SEEDS ?= 20
 DAYS ?= 365
-simulate: $(VENV)/test-ready ## play years of faults in virtual time (SEEDS=20 DAYS=365)
-	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --days $(DAYS)
+simulate: $(VENV)/test-ready ## play years of faults in virtual time (SEEDS=20 DAYS=365 SIMULATE_ARGS=...)
+	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --days $(DAYS) $(SIMULATE_ARGS)
 
 pins: $(VENV)/pins/bin/uv ## pin the newest releases again in requirements/
 	$(COMPILE) --group test pyproject.toml --output-file requirements/test.txt

@@ -16,7 +16,7 @@ another token.
 import json
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -83,7 +83,7 @@ class Keeper:
         self._kept: Kept | None = None
         self._reading = threading.Lock()
         self._begun = 0
-        self._failure: TokenUnavailable | None = None
+        self._outcome: Kept | str = "it was never read"
         self._again_at = 0.0
 
     def header(self) -> str:
@@ -99,7 +99,7 @@ class Keeper:
         kept, now = self._kept, self._clock().boot
         if kept is None or now >= kept.dead_at:
             return None
-        if now >= kept.old_at and self._failure is None:
+        if now >= kept.old_at and self._outcome is kept:
             return None
         if now >= self._again_at and self._is_stale(kept, now):
             kept = self._read_again(kept, now)
@@ -155,16 +155,16 @@ class Keeper:
                 return self._kept
             if self._begun == begun:
                 self._attempt()
-            if self._failure is not None or self._kept is None:
-                raise self._failure or self._unavailable("nothing was read")
-            return self._kept
+            if isinstance(self._outcome, str):
+                raise TokenUnavailable("token_unavailable", self._outcome)
+            return self._outcome
 
     def _attempt(self) -> None:
         self._begun += 1
         try:
-            self._kept, self._failure = self._read(), None
+            self._outcome = self._kept = self._read()
         except TokenUnavailable as error:
-            self._failure, self._again_at = error, self._clock().boot + AGAIN_S
+            self._outcome, self._again_at = error.message, self._clock().boot + AGAIN_S
 
     def _read(self) -> Kept:
         before = self._clock()
@@ -178,7 +178,8 @@ class Keeper:
             raise self._unavailable("it holds no token")
         left = self._min_validity if expires_at is None else expires_at - before.wall
         if left <= 0:
-            raise self._unavailable(f"its token expired {-left:.0f} s ago by the clock of this machine")
+            ago = f"{abs(left):.0f} s ago by this machine's clock"
+            raise self._unavailable(f"its token expired {ago}")
         fresh = min(left, self._min_validity)
         now = before.boot
         return Kept(Secret(header), now + fresh / 2, now + fresh, now + left, seen)
@@ -189,7 +190,10 @@ class Keeper:
 
 
 class TokenAuth(AuthBase):
-    """Adds the Authorization header to each request of requests; sessions may share one."""
+    """Adds the Authorization header to each request of requests.
+
+    Sessions and threads may share one. A process that forks makes one in each child.
+    """
 
     def __init__(self, keeper: Keeper) -> None:
         """Read nothing yet."""
@@ -199,7 +203,7 @@ class TokenAuth(AuthBase):
     def from_file(cls, path: str, *, min_validity: float = MIN_VALIDITY_S) -> "TokenAuth":
         """Use the token in a file of format json, raw or header.
 
-        The file is looked at before each request, and read again once it has been replaced.
+        The file is looked at before each request, and read by the first one after it was replaced.
         """
 
         def read() -> str:
@@ -254,20 +258,36 @@ class TokenAuth(AuthBase):
     def httpx(self) -> "httpx.Auth":
         """Return the same as an auth of httpx, for its clients with and without async."""
         import httpx  # noqa: PLC0415  # only its users have it
+        from anyio import to_thread  # noqa: PLC0415  # comes with it
 
         keeper = self._keeper
 
         class Auth(httpx.Auth):
             """Adds the header, and sends once more with another token after a 401."""
 
-            def auth_flow(
+            def sync_auth_flow(
                 self, request: httpx.Request
             ) -> Generator[httpx.Request, httpx.Response, None]:
                 sent = keeper.header()
                 request.headers["Authorization"] = sent
                 response = yield request
-                if response.status_code == UNAUTHORIZED:
+                if response.status_code == UNAUTHORIZED and _has_whole_body(request):
                     other = keeper.other_than(sent)
+                    if other is not None:
+                        request.headers["Authorization"] = other
+                        yield request
+
+            async def async_auth_flow(
+                self, request: httpx.Request
+            ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+                # A store that has to be waited for is waited for beside the event loop.
+                sent = keeper.at_hand()
+                if sent is None:
+                    sent = await to_thread.run_sync(keeper.header)
+                request.headers["Authorization"] = sent
+                response = yield request
+                if response.status_code == UNAUTHORIZED and _has_whole_body(request):
+                    other = await to_thread.run_sync(keeper.other_than, sent)
                     if other is not None:
                         request.headers["Authorization"] = other
                         yield request
@@ -284,7 +304,9 @@ class _Again:
     position: int | None
 
     def __call__(self, response: Response, **options: Any) -> Response:  # noqa: ANN401  # requests' own
-        if response.status_code != UNAUTHORIZED or self.position is None:
+        # A redirect to another host has lost the header: nobody there shall have a token.
+        ours = response.request.headers.get("Authorization") == self.sent
+        if response.status_code != UNAUTHORIZED or self.position is None or not ours:
             return response
         other = self.keeper.other_than(self.sent)
         if other is None:
@@ -322,7 +344,7 @@ def parsed(text: str) -> tuple[str | None, float | None]:
 
 
 def _from_document(document: dict[str, Any]) -> tuple[str | None, float | None]:
-    token, kind = document.get("access_token"), document.get("token_type", "Bearer")
+    token, kind = document.get("access_token"), document.get("token_type") or "Bearer"
     expires_at = document.get("expires_at")
     header = f"{kind} {token}" if isinstance(token, str) and token else None
     return header, float(expires_at) if isinstance(expires_at, int | float) else None
@@ -336,3 +358,18 @@ def _position(body: object) -> int | None:
         return int(body.tell())  # type: ignore[attr-defined]  # else AttributeError, like a generator
     except (AttributeError, OSError):
         return None
+
+
+def _has_whole_body(request: "httpx.Request") -> bool:
+    """Tell whether a request of httpx can be sent twice: a stream that was sent is used up."""
+    try:
+        return request.content is not None
+    except RuntimeError:  # httpx.RequestNotRead
+        return False
+
+
+def _name(error: Exception) -> str:
+    """Return what kind of error it is; those of AWS say it in a code."""
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return str(code or type(error).__name__)

@@ -33,7 +33,8 @@ class Row:
     """How one token fares in one sink; times in epoch seconds, None where the sink tells none.
 
     `state` is current, due (past its refresh time), at_risk (less is left than is promised),
-    expired, missing, unreadable, or unknown if the sink was not read yet. `obtained_at` is when the token was asked for.
+    expired, missing, unreadable, or unknown if the sink was not read yet. `obtained_at` is when
+    the token was asked for.
     """
 
     token: str
@@ -168,12 +169,12 @@ def worst_first(found: Sequence[Row]) -> list[list[Row]]:
 
 
 def summary(found: Sequence[Row]) -> tuple[str, str]:
-    """Return the one sentence about all tokens, and its mark."""
+    """Return the one sentence about all tokens, and the state whose mark it bears."""
     states = [group[0].state for group in worst_first(found)]
     late = states.count("due")
     waits = "waits" if late == 1 else "wait"
     but = f"{late} of {many(len(states))} {waits} for a refresh" if late else ""
-    return verdict(states, min((row.left_s or 0 for row in found), default=0), but)
+    return verdict(states, duration(min((row.left_s or 0 for row in found), default=0)), but)
 
 
 def table(found: Sequence[Row], now: float) -> Iterator[str]:
@@ -200,7 +201,8 @@ def time_left(row: Row) -> str:
     """Return how long readers of a sink have a token yet, or how long they have had none."""
     if row.left_s is None:
         return "-"
-    return duration(row.left_s) if row.left_s > 0 else f"none for {duration(-row.left_s)}"
+    gone = row.state == "expired"
+    return f"none for {duration(-row.left_s)}" if gone else duration(row.left_s)
 
 
 def refresh(row: Row, now: float) -> str:

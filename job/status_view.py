@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
-from rich.segment import Segment
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,7 @@ BAR_SHARE = 8
 PROBLEMS_SHOWN = 10
 NAMES_SHOWN = 3
 GAP = (0, 2, 0, 0)
+FIXED_LINES = 5  # sentence, two empty ones, the last line, and one for what is typed
 DRAWS_PER_SECOND = 1
 STYLES: Mapping[str, str] = {
     "expired": "bold red",
@@ -48,56 +50,71 @@ class Picture:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield all parts, for the width there is."""
-        below = console.render_lines(Group(*_problems(self.rows)), options, pad=False)
+        ordered = [row for group in worst_first(self.rows) for row in group]
+        below = console.render_lines(Group(*_problems(ordered)), options, pad=False)
         yield _sentence(self.rows)
         yield Text()
-        room = None if self.height is None else max(self.height - len(below) - 4, 3)
-        ordered = [row for group in worst_first(self.rows) for row in group][:room]
-        table = console.render_lines(_table(ordered, self.now, options.max_width), options)
-        cut = room is not None and (len(table) > room or len(ordered) < len(self.rows))
-        for line in [*table[: room - 1 if cut and room else room], *([_more()] if cut else [])]:
-            yield from line
-            yield Segment.line()
-        for line in below:
-            yield from line
-            yield Segment.line()
+        if self.height is None:
+            yield _table(ordered, self.now, options.max_width)
+            yield from _as_they_are(below)
+            return
+        below = below[: self.height // 2]
+        room = max(self.height - len(below) - FIXED_LINES, 1)
+        table = _table(ordered[:room], self.now, options.max_width)
+        above = console.render_lines(table, options)
+        whole = len(above) <= room and len(ordered) <= room
+        yield from _as_they_are(above if whole else above[: room - 1])
+        if not whole:
+            yield Text("... and others, none of them worse", "dim")
+        yield from _as_they_are(below)
+        yield Text()
+        yield Text(f"{clock_time(self.now)}, Ctrl-C ends", "dim")
 
 
-def _more() -> list[Segment]:
-    return [Segment("... and others, none of them worse")]
+def clock_time(at: float) -> str:
+    """Return the local time of day."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _as_they_are(lines: Iterable[list[Segment]]) -> Iterator[Segment]:
+    for line in lines:
+        yield from line
+        yield Segment.line()
 
 
 def _sentence(rows: Sequence[Row]) -> Text:
-    sentence, mark = summary(rows)
-    style = next(STYLES[state] for state, (sign, _) in WORDS.items() if sign == mark)
-    return Text.assemble((f"{mark} ", style), (sentence, "bold"))
+    sentence, state = summary(rows)
+    return Text.assemble((f"{WORDS[state][0]} ", STYLES[state]), (sentence, "bold"))
 
 
 def _table(ordered: Sequence[Row], now: float, width: int) -> Table:
     wide = width >= WIDE
     table = Table(box=None, padding=GAP, pad_edge=False, header_style="bold", width=width)
-    table.add_column("TOKEN", overflow="fold", ratio=None if wide else 1, max_width=width // 4)
+    if wide:
+        table.add_column("TOKEN", overflow="fold", max_width=width // 4)
+    else:
+        table.add_column("TOKEN", overflow="fold", ratio=1, min_width=width // 3)
     table.add_column("STATE", no_wrap=True)
-    table.add_column("TIME LEFT", no_wrap=True)
+    table.add_column("TIME LEFT", no_wrap=wide, overflow="fold")
     if wide:
         table.add_column("", no_wrap=True)
         table.add_column("REFRESH", no_wrap=True)
         table.add_column("SINK", overflow="fold", ratio=1)
-    draw = _wide if wide else _narrow
     before = ""
     for row in ordered:
-        table.add_row(*draw(row, now, width, row.token if row.token != before else ""))
+        name = row.token if row.token != before else ""
+        table.add_row(*(_wide(row, now, name, width) if wide else _narrow(row, now, name)))
         before = row.token
     return table
 
 
-def _wide(row: Row, now: float, width: int, name: str) -> tuple[Text, ...]:
+def _wide(row: Row, now: float, name: str, width: int) -> tuple[Text, ...]:
     bar = _bar(row, now, width // BAR_SHARE)
     when = Text(refresh(row, now))
     return Text(name), _state(row), Text(time_left(row)), bar, when, Text(row.sink, "dim")
 
 
-def _narrow(row: Row, now: float, width: int, name: str) -> tuple[Text, ...]:
+def _narrow(row: Row, now: float, name: str) -> tuple[Text, ...]:
     """Return two lines: the sink below the name, the refresh below the time left."""
     who = Text.assemble(*([f"{name}\n"] if name else []), (row.sink, "dim"))
     when = "" if row.refresh_at is None else f"\nrefresh {refresh(row, now)}"
@@ -122,33 +139,35 @@ def _bar(row: Row, now: float, width: int) -> Text:
     return Text.assemble(bar[:mark], ("┃", "bold"), bar[mark + 1 :])
 
 
-def _problems(rows: Sequence[Row]) -> Iterator[RenderableType]:
+def _problems(ordered: Iterable[Row]) -> Iterator[RenderableType]:
     """Yield each thing that is wrong once, whose it is, and the cure below."""
     whose: dict[str, list[Row]] = {}
-    for row in (row for group in worst_first(rows) for row in group if row.problem):
-        whose.setdefault(row.problem or "", []).append(row)
+    for row in ordered:
+        if row.problem:
+            whose.setdefault(row.problem, []).append(row)
+    grid = Table.grid(padding=(0, 1))
     for problem, bad in list(whose.items())[:PROBLEMS_SHOWN]:
+        state = min(bad, key=attrgetter("rank")).state
         cause, _, cure = problem.partition("; ")
-        names = list(dict.fromkeys(row.token for row in bad))
-        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-        who = ", ".join(names[:NAMES_SHOWN]) + more
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row(
-            Text(WORDS[bad[0].state][0], STYLES[bad[0].state]),
-            Text.assemble(
-                (who, "bold"), f": {cause}", f"\n{cure}" if cure else "", overflow="fold"
-            ),
-        )
+        told = Text.assemble((_names(bad), "bold"), f": {cause}", f"\n{cure}" if cure else "")
+        grid.add_row(Text(WORDS[state][0], STYLES[state]), told)
+    if len(whose) > PROBLEMS_SHOWN:
+        grid.add_row("", f"and {len(whose) - PROBLEMS_SHOWN} more: freshtoken status --json")
+    if whose:
         yield Text()
         yield grid
-    if len(whose) > PROBLEMS_SHOWN:
-        yield Text(f"\n... and {len(whose) - PROBLEMS_SHOWN} more: freshtoken status --json")
+
+
+def _names(bad: Sequence[Row]) -> str:
+    names = list(dict.fromkeys(row.token for row in bad))
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def show(rows: Sequence[Row], now: float, console: Console) -> None:
     """Print the picture; what scrolls away at the top is said again at the bottom."""
     lines = console.render_lines(Picture(rows, now), pad=False)
-    console.print(Picture(rows, now))
+    console.print(Segments(_as_they_are(lines)), end="")
     if len(lines) >= console.height:
         console.print(Text(), _sentence(rows), sep="\n")
 
@@ -161,12 +180,9 @@ def watch(
 ) -> int:
     """Show the picture until a signal ends it, and return the exit status of the last one."""
 
-    def rows() -> list[Row]:
+    def picture() -> Picture:
         now = clock().wall
-        return [look.row(now) for look in looks]
-
-    def picture() -> RenderableType:
-        return Picture(rows(), clock().wall, console.height)
+        return Picture([look.row(now) for look in looks], now, console.height)
 
     live = Live(console=console, get_renderable=picture, refresh_per_second=DRAWS_PER_SECOND)
     with suppress(SystemExit), Signals(TO_END, SystemExit(0)), live:
@@ -175,7 +191,7 @@ def watch(
                 if look.is_old(clock().boot):
                     look.read(clock().boot)
             pause(1 / DRAWS_PER_SECOND)
-    return worst(rows())
+    return worst(picture().rows)
 
 
 def terminal() -> Console:

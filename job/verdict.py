@@ -5,8 +5,6 @@ Pure. Marks and words say the same as colours do, for those who see none.
 
 from collections.abc import Collection, Mapping
 
-from job.text import duration
-
 WORDS: Mapping[str, tuple[str, str]] = {
     "expired": ("✖", "expired"),
     "missing": ("✖", "missing"),
@@ -25,21 +23,21 @@ def badness(state: str) -> int:
     return list(WORDS).index(state)
 
 
-def verdict(states: Collection[str], good_for_s: float, but: str = "") -> tuple[str, str]:
-    """Return the sentence that answers whoever is on call, and its mark.
+def verdict(states: Collection[str], good_for: str, but: str = "") -> tuple[str, str]:
+    """Return the sentence that answers whoever is on call, and the state whose mark it bears.
 
-    `states` has one for each token, `good_for_s` is the shortest time left of any of them, `but`
-    is what spoils it if no token needs a person.
+    `states` has one for each token, `good_for` is the shortest time left of any of them, `but` is
+    what spoils it if no token needs a person.
     """
     bad = [state for state in states if state in NEEDS_PEOPLE]
     if bad:
         verb = "needs" if len(bad) == 1 else "need"
-        return f"{len(bad)} of {many(len(states))} {verb} you", WORDS[min(bad, key=badness)][0]
+        return f"{len(bad)} of {many(len(states))} {verb} you", min(bad, key=badness)
     if "unknown" in states:
-        return "The sinks are being read", WORDS["unknown"][0]
+        return "The sinks are being read", "unknown"
     if but:
-        return f"Every token is good, but {but}", WORDS["due"][0]
-    return f"Every token is good, for at least {duration(good_for_s)}", WORDS["current"][0]
+        return f"Every token is good, but {but}", "due"
+    return f"Every token is good, for at least {good_for}", "current"
 
 
 def many(count: int, what: str = "token") -> str:

@@ -2,13 +2,31 @@
 
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+SHOWN = pytest.StashKey[dict[str, set[str]]]()
+"""For each row of the fault matrix the tests that are marked to show it; and all files of tests."""
+FILES = pytest.StashKey[set[str]]()
+HERE = Path(__file__).parent
+
 if TYPE_CHECKING:
     from aws import Faults, FaultyAws
     from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note which faults the tests show, before any of them is left out of this run."""
+    shown: dict[str, set[str]] = {}
+    for item in items:
+        name = f"{item.path.relative_to(HERE)}::{getattr(item, 'originalname', item.name)}"
+        for mark in item.iter_markers("fault"):
+            shown.setdefault(mark.args[0], set()).add(name)
+    config.stash[SHOWN] = shown
+    config.stash[FILES] = {str(item.path.relative_to(HERE)) for item in items}
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ ORDER = """
     reader
     cli
     verbs_provider verbs_work
-    verb demo.command
+    verb demo.command status_view
     forecast online providers starter status twice
     probe
     watch
@@ -64,7 +64,7 @@ ORDER = """
     budget_file observe.aside observe.log
     tokens
     events
-    limits secret
+    limits secret verdict
     aws clock deadline errors pool process text
     __init__ oauth demo observe
 """
@@ -91,6 +91,7 @@ FENCES: dict[str, set[str]] = {
         "config.watch_settings",
         "watch",
     },
+    "anyio": {"reader"},
     "httpx": {"reader"},
     "prometheus_client": {"observe.metrics"},
     "requests": {
@@ -102,7 +103,7 @@ FENCES: dict[str, set[str]] = {
         "reader",
         "twice",
     },
-    "rich": {"demo.command", "demo.view"},
+    "rich": {"demo.command", "demo.view", "status_view"},
     "structlog": {"observe.log"},
     "waitress": {"observe.http"},
     "urllib3": {"oauth.transport"},
@@ -115,12 +116,12 @@ DISTRIBUTIONS = {
     "prometheus_client": "prometheus-client",
 }
 """Which declared dependency brings a package that goes by another name."""
-BROUGHT_ALONG = {"httpx"}
+BROUGHT_ALONG = {"anyio", "httpx"}
 """What the caller of a function has already, or it would not call it."""
 
 PURE = """
     errors events limits oauth.answer oauth.expiry oauth.introspection oauth.metadata oauth.refusal
-    oauth.response schedule state text tokens transitions
+    oauth.response schedule state text tokens transitions verdict
     probe providers starter
 """
 IMPURE_LIBRARY = """

@@ -437,8 +437,8 @@ def test_status_is_0_1_or_2(run: Run) -> None:
         found.append(run("status"))
         Path("one.json").unlink()
     assert [status for status, _, _ in found] == [2, 2, 1, 0]
-    states = [out.splitlines()[1].split()[:2] for _, out, _ in found]
-    assert states == [["one", word] for word in ("missing", "expired", "due", "current")]
+    states = [out.splitlines()[3].split()[:2] for _, out, _ in found]
+    assert states == [["one", word] for word in ("missing", "expired", "refresh", "good")]
     assert {err for _, _, err in found} == {""}
     assert "tok-" not in "".join(out for _, out, _ in found)
 
@@ -459,6 +459,7 @@ def test_status_as_json(run: Run) -> None:
         "refresh_at",
         "fingerprint",
         "problem",
+        "obtained_at",
     }
     assert (row["token"], row["state"], row["problem"]) == ("one", "current", None)
     assert row["expires_at"] - row["refresh_at"] == 3600 - 2412

@@ -170,7 +170,7 @@ def test_every_method_follows_the_layout_of_the_request(name: str) -> None:
     assert found[0].items() > dict(FORM).items()
 
 
-@pytest.mark.parametrize("secret", ["s3cret", secrets.token_urlsafe(), "p+q%&=/ ", "café"])
+@pytest.mark.parametrize("secret", ["s3cret", "a-b_c.d~e0F9", "p+q%&=/ ", "café"])
 def test_basic_is_what_others_make(secret: str) -> None:
     """With `raw` the header is that of authlib and requests_oauth2client, where they can.
 

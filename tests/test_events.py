@@ -44,6 +44,8 @@ CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
         ("token", "spent", "left", "budget", "message", "next_at"),
     ),
     "token.promise_unholdable": ("warning", ("token", "life_s", "min_validity_s", "reason")),
+    "hook.ran": ("debug", ("token", "hook", "occasion", "took_ms", "output")),
+    "hook.failed": ("warning", ("token", "hook", "occasion", "message", "failures", "retry_at")),
 }
 """Every event: its level and its fields in the order of the line. `message` says what to do."""
 
@@ -79,7 +81,7 @@ def test_events_are_frozen_and_small(kind: type[Event]) -> None:
 def test_token_events_begin_with_their_token() -> None:
     """Promise: every event about a token names it first."""
     about = {name for name, kind in kinds().items() if issubclass(kind, TokenEvent)}
-    assert about == {name for name in CONTRACT if name.startswith("token.")}
+    assert about == {name for name in CONTRACT if name.startswith(("token.", "hook."))}
     assert all(CONTRACT[name][1][0] == "token" for name in about)
 
 

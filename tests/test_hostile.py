@@ -549,6 +549,7 @@ TOML_VALUES = st.recursive(
     st.text(max_size=9) | st.just("one"),
     st.dictionaries(st.text(), TOML_VALUES, max_size=2),
 )
+@example({("provider",): []}, "\x9b", {})
 def test_several_wild_values_are_taken_or_refused(
     wild: dict[tuple[str, ...], object], name: str, top: dict[str, object]
 ) -> None:
@@ -611,6 +612,7 @@ ENVIRONMENT = st.dictionaries(
 @pytest.mark.fault("hostile-configuration")
 @examples(100)
 @given(environ=ENVIRONMENT)
+@example(environ={"FRESHTOKEN_SINK": "\udc80"})
 def test_any_environment_is_a_configuration_or_refused(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:

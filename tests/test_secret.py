@@ -118,6 +118,11 @@ def test_a_secret_that_only_decoding_shows_is_masked() -> None:
     assert mask("client=%73%33cret+x", [Secret("s3cret")]) == f"client={MASK}+x"
 
 
+def test_what_is_no_utf_8_is_masked() -> None:
+    """A hostile server's JSON can hold half a character; that is a value like any other."""
+    assert mask("a \ud800b c", [Secret("\ud800b")]) == "a *** c"
+
+
 def test_there_may_be_nothing_to_mask() -> None:
     """No secret, an empty one, or none in the text: the text stays."""
     assert mask("text", []) == "text"

@@ -11,19 +11,40 @@ from job.errors import SinkRejected, SinkUnavailable
 from job.schedule import Policy
 from job.sinks.file import FileSink
 from job.sources import key_of
-from job.status import Row, current_record, row_of, rows, table, worst
+from job.status import (
+    FILES_S,
+    LATE,
+    NOT_REFRESHED,
+    OTHER_REQUEST,
+    STORES_S,
+    Look,
+    Row,
+    current_record,
+    looks,
+    rows,
+    summary,
+    table,
+    worst,
+)
 from job.tokens import OutputFormat, Record
 from job.wire import Wiring
 
 POLICY = Policy()
 LIFE = 3600
 DUE = START + 2412
+RISK = START + 3300
 FINGERPRINT = record().receipt.fingerprint
 
 
 def look(stored: Record | None, now: float) -> Row:
     """Return how a stored record fares at a moment."""
-    return row_of("one", MemorySink("file:/run/one", stored), "key", POLICY, now)
+    return looked(MemorySink("file:/run/one", stored), now)
+
+
+def looked(sink: MemorySink, now: float) -> Row:
+    """Return how the sink of a token fares."""
+    (row,) = rows([Look("one", sink, "key", POLICY)], now)
+    return row
 
 
 @pytest.mark.parametrize(
@@ -31,17 +52,14 @@ def look(stored: Record | None, now: float) -> Row:
     [
         (START, "current", None, 0),
         (DUE - 1, "current", None, 0),
-        (DUE, "due", "its refresh is late: see the log of `freshtoken run`", 1),
-        (START + LIFE - 1, "due", "its refresh is late: see the log of `freshtoken run`", 1),
-        (
-            START + LIFE,
-            "expired",
-            "it is not being refreshed: see the log of `freshtoken run`",
-            2,
-        ),
+        (DUE, "due", LATE, 1),
+        (RISK - 1, "due", LATE, 1),
+        (RISK, "at_risk", LATE, 1),
+        (START + LIFE - 1, "at_risk", LATE, 1),
+        (START + LIFE, "expired", NOT_REFRESHED, 2),
     ],
 )
-def test_a_stored_token_is_current_then_due_then_expired(
+def test_a_stored_token_is_current_then_due_then_at_risk_then_expired(
     now: int, state: str, problem: str | None, severity: int
 ) -> None:
     """The state follows from the stored times alone, with exact edges."""
@@ -55,6 +73,7 @@ def test_a_stored_token_is_current_then_due_then_expired(
         DUE,
         FINGERPRINT,
         problem,
+        START,
     )
     assert row.severity == severity
 
@@ -63,7 +82,8 @@ def test_a_token_of_another_request_is_due() -> None:
     """After a change of the configuration the stored token waits for its replacement."""
     row = look(record(key="other"), START)
     assert (row.state, row.severity) == ("due", 1)
-    assert row.problem == "it was got for another request: the configuration has changed since"
+    assert row.problem == OTHER_REQUEST
+    assert look(record(key="other"), RISK).state == "at_risk"
     assert look(record(key="other"), START + LIFE).state == "expired"
 
 
@@ -72,7 +92,7 @@ def test_a_sink_without_a_token_and_one_that_cannot_be_read_are_critical() -> No
     missing = look(None, START)
     sink = MemorySink("file:/run/one")
     sink.read_errors.append(SinkRejected("permission_denied", "no right; get it", permission=True))
-    unreadable = row_of("one", sink, "key", POLICY, START)
+    unreadable = looked(sink, START)
     assert missing == Row(
         "one",
         "file:/run/one",
@@ -108,7 +128,7 @@ def test_every_sink_of_every_token_has_a_row(tmp_path: Path) -> None:
     config = Config(tokens, str(tmp_path), "here")
     stored = FileSink(str(tmp_path / "a1.json"), OutputFormat("json", "a"))
     stored.write(record(key=key_of(tokens["a"])))
-    found = rows(config, Wiring({}, "host", system_clock), START)
+    found = rows(looks(config, Wiring({}, "host", system_clock)), START)
     assert [(row.token, row.sink, row.state) for row in found] == [
         ("b", f"file:{tmp_path}/b0.json", "missing"),
         ("b", f"file:{tmp_path}/b1.json", "missing"),
@@ -117,34 +137,87 @@ def test_every_sink_of_every_token_has_a_row(tmp_path: Path) -> None:
     ]
 
 
+def test_a_watcher_reads_files_often_and_stores_seldom(tmp_path: Path) -> None:
+    """Each sink is read anew when it is old enough; before the first time nothing is known."""
+    token = {
+        "token_url": "https://as.example/t",
+        "client_id": "id",
+        "client_secret": {"file": "s"},
+        "sinks": [
+            {"type": "file", "path": "a"},
+            {"type": "aws_secrets_manager", "secret_id": "b", "region": "eu-west-1"},
+        ],
+    }
+    config = Config(tokens_of({"tokens": {"a": token}}), str(tmp_path), "here")
+    file, store = looks(config, Wiring({}, "host", system_clock))
+    assert (file.every_s, store.every_s) == (FILES_S, STORES_S)
+    assert store.row(START) == Row("a", "aws-secrets-manager:b", "unknown")
+    assert file.is_old(100.0)
+    file.read(100.0)
+    assert [file.is_old(boot) for boot in (101.9, 102.0)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ("current", ("Every token is good, for at least 1m", "current")),
+        ("current due", ("Every token is good, but 1 of 2 tokens waits for a refresh", "due")),
+        ("due due", ("Every token is good, but 2 of 2 tokens wait for a refresh", "due")),
+        ("current unknown", ("The sinks are being read", "unknown")),
+        ("current at_risk due", ("1 of 3 tokens needs you", "at_risk")),
+        ("unreadable at_risk current", ("2 of 3 tokens need you", "unreadable")),
+    ],
+)
+def test_the_summary(states: str, told: tuple[str, str]) -> None:
+    """One sentence answers whether every token is good, and for how long."""
+    found = [Row(f"t{n}", "file:/a", state, left_s=60) for n, state in enumerate(states.split())]
+    assert summary(found) == told
+
+
 def test_the_table_is_for_people() -> None:
-    """Columns are aligned, times are lengths, and each problem is told once, below."""
+    """The worst is first, columns are aligned, times are lengths, and problems are told below."""
     found = [
         look(record(), START + 60),
-        look(record(), START + 60 - 0.5),
+        Row("longer-name", "file:/a", "current", START + LIFE, 1200, START + 90, "f"),
         Row("longer-name", "file:/b", "due", START + LIFE, 1188, START, "f", "late"),
         Row("gone", "file:/c", "expired", START - 5, -65, START - 900, "f", "not refreshed"),
+        Row("risky", "file:/r", "at_risk", START + 60, 0, START, "f", "late"),
         Row("none", "file:/d", "missing", problem="no token"),
         Row("none", "file:/e", "missing", problem="no token"),
     ]
     assert "\n".join(table(found, START + 60)).splitlines() == [
-        "TOKEN        STATE    TIME LEFT  REFRESH     SINK",
-        "one          current  59m        in 39m 12s  file:/run/one",
-        "one          current  59m        in 39m 12s  file:/run/one",
-        "longer-name  due      19m 48s    1m late     file:/b",
-        "gone         expired  none       16m late    file:/c",
-        "none         missing  -          -           file:/d",
-        "none         missing  -          -           file:/e",
+        "3 of 5 tokens need you",
         "",
-        "longer-name: late",
+        "TOKEN        STATE           TIME LEFT       REFRESH     SINK",
+        "gone         expired         none for 1m 5s  16m late    file:/c",
+        "none         missing         -               -           file:/d",
+        "none         missing         -               -           file:/e",
+        "risky        at risk         0s              1m late     file:/r",
+        "longer-name  refresh is due  19m 48s         1m late     file:/b",
+        "longer-name  good            20m             in 30s      file:/a",
+        "one          good            59m             in 39m 12s  file:/run/one",
+        "",
         "gone: not refreshed",
         "none: no token",
+        "risky: late",
+        "longer-name: late",
     ]
 
 
 def test_a_table_without_problems_is_the_table_alone() -> None:
     """Good news is short."""
-    assert len(list(table([look(record(), START)], START))) == 2
+    assert list(table([look(record(), START)], START)) == [
+        "Every token is good, for at least 1h",
+        "",
+        "TOKEN  STATE  TIME LEFT  REFRESH     SINK",
+        "one    good   1h         in 40m 12s  file:/run/one",
+    ]
+
+
+def test_the_table_is_plain_ascii() -> None:
+    """What is piped may be read by anything: no marks, no lines, no colours."""
+    found = [look(record(), START), look(None, START), Row("a", "file:/a", "unreadable")]
+    assert "\n".join(table(found, START)).isascii()
 
 
 def test_a_long_problem_is_wrapped() -> None:

@@ -16,16 +16,8 @@ from job import __version__
 from job.observe.board import WORST_FIRST, Attempt, SinkView, TokenState, TokenView
 from job.observe.http import Page
 from job.text import duration
+from job.verdict import WORDS, many, verdict
 
-WORDS: dict[TokenState, tuple[str, str]] = {
-    "current": ("●", "good"),
-    "due": ("◐", "refresh is due"),
-    "at_risk": ("▲", "at risk"),
-    "expired": ("✖", "expired"),
-    "missing": ("✖", "missing"),
-    "unknown": ("○", "not looked at yet"),
-}
-NEEDS_PEOPLE = ("expired", "missing", "at_risk")
 SEARCH_FROM = 10
 """With so many tokens, there is a search."""
 SHOWN_ATTEMPTS = 30
@@ -42,18 +34,18 @@ HTML = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <noscript><meta http-equiv="refresh" content="{reload_s}"></noscript>
-<title>{mark} {verdict}</title>
+<title>{mark} {title}</title>
 <style>{style}</style>
 </head>
 <body data-now="{now}">
 <a class="skip" href="#tokens">to the tokens</a>
 <header>
-<h1 id="verdict" role="status" data-mark="{mark}">{verdict}</h1>
+<h1 id="verdict" class="{state}" data-mark="{mark}">{verdict}</h1>
 <p id="seen">seen {at} UTC</p>
 </header>
-<nav>{search}<p id="counts">{counts}</p></nav>
+<nav>{search}<div role="status"><p id="counts">{counts}</p></div></nav>
 <main>
-<ol id="tokens">
+<ol id="tokens" role="list">
 {tokens}
 </ol>
 </main>
@@ -91,12 +83,14 @@ class StatusPage:
 
         `query` leaves out the tokens without that text in name, provider, sinks or state.
         """
-        verdict, mark = _verdict(views, now)
+        sentence, title, state = _verdict(views, now)
         shown = [view for view in views if query.lower() in _words(view)]
         html = HTML.format(
             reload_s=RELOAD_S,
-            mark=mark,
-            verdict=escape(verdict),
+            title=title,
+            state=state,
+            mark=WORDS[state][0],
+            verdict=sentence,
             style=self._style,
             script=self._script,
             now=int(now),
@@ -119,23 +113,14 @@ def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _verdict(views: Sequence[TokenView], now: float) -> tuple[str, str]:
-    """Return the one sentence that a person on call wants, and its mark."""
-    worst = [view for view in views if view.state in NEEDS_PEOPLE]
-    if worst:
-        verb = "needs" if len(worst) == 1 else "need"
-        return f"{len(worst)} of {_many(views)} {verb} you", WORDS[worst[0].state][0]
-    if any(view.state == "unknown" for view in views):
-        return "The sinks are being read", WORDS["unknown"][0]
+def _verdict(views: Sequence[TokenView], now: float) -> tuple[str, str, str]:
+    """Return the one sentence that a person on call wants, as markup and as text, and its state."""
     failing = sum(view.failures > 0 for view in views)
-    if failing:
-        return f"Every token is good, but {failing} of {_many(views)} can't be refreshed", "◐"
-    first = min(view.expires_at or 0 for view in views)
-    return f"Every token is good, for at least {duration(first - now)}", "●"
-
-
-def _many(views: Sequence[TokenView]) -> str:
-    return f"{len(views)} token{'s'[: len(views) - 1]}"
+    but = f"{failing} of {many(len(views))} can't be refreshed" if failing else ""
+    first = min((view.expires_at or 0 for view in views), default=0)
+    states = [view.state for view in views]
+    title, state = verdict(states, duration(first - now), but)
+    return verdict(states, _time(first, now), but)[0], title, state
 
 
 def _counts(views: Sequence[TokenView]) -> Iterator[str]:
@@ -157,7 +142,7 @@ def _words(view: TokenView) -> str:
 
 
 def _token(view: TokenView, now: float) -> str:
-    provider = f" <small>{escape(view.provider)}</small>" if view.provider else ""
+    provider = f" <small>provider {escape(view.provider)}</small>" if view.provider else ""
     parts = (
         f'<li class="{view.state}" data-words="{escape(_words(view))}">',
         f"<h2>{_state(view.state)} {escape(view.name)}{provider}</h2>",
@@ -223,6 +208,7 @@ def _life(view: TokenView, now: float) -> str:
         f'<rect class="rest" width="{WIDTH}" height="{HEIGHT}"/>'
         f'<rect class="spent" width="{here}" height="{HEIGHT}"/>'
         f"{line('refresh', view.refresh_at)}"
+        f"{'' if view.promise_at is None else line('edge', view.promise_at)}"
         f"{'' if view.promise_at is None else line('promise', view.promise_at)}"
         f"{line('now', now)}</svg>"
     )
