@@ -304,6 +304,32 @@ def test_readers_never_meet_a_bad_token(
     assert summary["refused"] == 0
 
 
+def test_an_issuer_is_enough(clients: list[Client], provider: Provider, tmp_path: Path) -> None:
+    """The endpoint and the method are found by the issuer's own metadata, and told by `check`."""
+    basic, post = clients
+    said = {basic.name: f'auth_method = "{basic.method}"', post.name: "# the issuer's choice"}
+    config = tmp_path / "freshtoken.toml"
+    config.write_text(
+        "".join(
+            configuration(client, "", "http://127.0.0.1:1", tmp_path)
+            .partition("\n\n        [[tokens." + client.name + '.sinks]]\n        type = "aws')[0]
+            .replace('token_url = "/token"', f'issuer = "{provider.issuer}"')
+            .replace(f'auth_method = "{client.method}"', said[client.name])
+            for client in clients
+        )
+    )
+    argv = [sys.executable, "-m", "job", "--config", str(config)]
+    check = subprocess.run(
+        [*argv, "check", "--online"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    once = subprocess.run([*argv, "once"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (check.returncode, once.returncode) == (0, 0), check.stdout + check.stderr + once.stderr
+    told = " ".join(check.stdout.split())
+    assert f"oauth-authorization-server names {provider.issuer}/token, which takes" in told
+    assert f"{post.method} is used" in told
+    assert provider.finish() == {"granted": {basic.id: 1, post.id: 1}, "refused": 0}
+
+
 def reader_of_file(client: Client, issuer: str, folder: Path) -> Reader:
     """Give somebody who reads the client's file."""
     path = folder / f"{client.name}.json"
