@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench simulate pins clean
+.PHONY: help demo test lint bench simulate pictures pins clean
 
 help: ## print this list
 	@echo 'freshtoken: what you can do here'
@@ -52,6 +52,9 @@ SEEDS ?= 20
 DAYS ?= 365
 simulate: $(VENV)/test-ready ## play years of faults in virtual time (SEEDS=20 DAYS=365 SIMULATE_ARGS=...)
 	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --days $(DAYS) $(SIMULATE_ARGS)
+
+pictures: $(VENV)/test-ready ## make the pictures of the README again (needs chromium)
+	@PYTHONPATH=tests $(BIN)/python docs/pictures/make.py
 
 pins: $(VENV)/pins/bin/uv ## pin the newest releases again in requirements/
 	$(COMPILE) --group test pyproject.toml --output-file requirements/test.txt

@@ -11,9 +11,12 @@ from job.config.presets import Preset, catalogue, presets
 from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
+from job.config.watch_settings import HookSettings, HttpSettings, SignalSettings
 
 FOLDER = Path(__file__).parent
 ONE_OF = "Exactly one of these; it is read again for every exchange."
+OF_HOOKS = "One of these, or a list of several; see [hooks](hooks.md)."
+OF_HTTP = "The status page, probes and metrics of `run`; see [monitoring](monitoring.md)."
 IDENTITY = ("client_id", "client_secret", "private_key", "client_assertion", "sinks")
 OF_AWS = ("aws_web_identity", "duration")
 
@@ -68,6 +71,7 @@ Where no file is found, one token comes from the environment. It is named `defau
 | `FRESHTOKEN_SCOPE` | `scope`, separated by spaces |
 | `FRESHTOKEN_SINK` | `file:PATH` or `aws-secrets-manager:SECRET_ID`, separated by commas |
 | `FRESHTOKEN_FORMAT` | `format` of every sink |
+| `FRESHTOKEN_HTTP_LISTEN` | `listen` of `[http]` |
 
 Also read: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` (unless `proxy` is set),
 `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE` (unless `ca_file` is set), and whatever
@@ -88,6 +92,9 @@ def page() -> str:
             f"## `client_assertion`\n\nAs above, or\n\n{_table(AssertionSettings, OF_AWS)}\n",
             f'## A sink of type `"file"`\n\n{_table(FileSinkSettings)}\n',
             f'## A sink of type `"aws_secrets_manager"`\n\n{_table(SecretsManagerSinkSettings)}\n',
+            f"## A hook: `on_refresh` and `on_trouble`\n\n{OF_HOOKS}\n\n{_table(HookSettings)}\n",
+            f"`signal` has\n\n{_table(SignalSettings)}\n",
+            f"## `[http]`\n\n{OF_HTTP}\n\n{_table(HttpSettings)}\n",
             ENVIRONMENT.format(rows=rows),
         ]
     )

@@ -22,6 +22,8 @@ from job.events import crashed
 from job.text import WIDTH, entry, mistakes
 from job.verb import (
     COMMON,
+    NO_TOKEN,
+    UNWRITABLE,
     Job,
     Options,
     Verbs,
@@ -38,7 +40,7 @@ from job.verbs_work import once, run
 if TYPE_CHECKING:
     from job.tokens import FormatName
 
-FINDINGS, OWN_BUG, UNWRITABLE, NO_TOKEN, INTERRUPTED = 1, 70, 74, 75, 130
+FINDINGS, OWN_BUG, INTERRUPTED = 1, 70, 130
 
 
 @click.group(
@@ -136,7 +138,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
     from job import status as states  # noqa: PLC0415
 
     pictured = not as_json and _takes_pictures()
-    if watching and not pictured:
+    if watching and not (pictured and sys.stdout.isatty()):
         raise click.UsageError("--watch needs a terminal; elsewhere run `status` again and again")
     job = Job(options, os.environ)
     looks = states.looks(job.load(), job.wiring)
@@ -149,9 +151,9 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found]))
     elif pictured:
-        from job.status_view import show, terminal  # noqa: PLC0415  # as above
+        from job.status_view import drawn, terminal  # noqa: PLC0415  # as above
 
-        show(found, now, terminal())
+        click.echo(drawn(found, now, terminal()), nl=False, color=True)
     else:
         click.echo("\n".join(states.table(found, now)))
     return states.worst(found)
@@ -160,7 +162,8 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
 def _takes_pictures() -> bool:
     """Tell whether standard output shows colours and lines, or is told to."""
     capable = sys.stdout.isatty() and os.environ.get("TERM") not in {None, "dumb", "unknown"}
-    return capable and sys.stdout.encoding.lower().startswith("utf")
+    wanted = capable or bool(os.environ.get("FORCE_COLOR"))
+    return wanted and sys.stdout.encoding.lower().startswith("utf")
 
 
 @verb("config")

@@ -50,8 +50,11 @@ class ExchangeError(JobError):
     """Base of what can go wrong between us and the token endpoint.
 
     `http_status` is None when there was no answer. `retry_after` is the server's wish in seconds
-    from the moment of the answer (RFC 9110 section 10.2.3), or None.
+    from the moment of the answer (RFC 9110 section 10.2.3), or None. `sent` is False where it is
+    certain that no token was asked for, so that no server has counted a request.
     """
+
+    sent = True
 
     def __init__(
         self,
@@ -92,6 +95,8 @@ class SecretUnavailable(ExchangeError):
     A fault that is `passing` is tried again soon, any other waits for an operator. `exit_code` is
     75 for the first, 77 when the source refuses us for lack of `permission`, else 78.
     """
+
+    sent = False
 
     def __init__(
         self, code: str, message: str, *, passing: bool = False, permission: bool = False

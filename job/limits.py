@@ -7,7 +7,7 @@ thread-safe.
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 from job.text import DAY_S, duration
@@ -198,8 +198,12 @@ class Budget:
         return now
 
     def give_back(self, at: float) -> None:
-        """Count an exchange no more: it came to nothing before anything was sent."""
-        self.spent.remove(at)
+        """Count an exchange no more: it came to nothing before anything was sent.
+
+        One that took longer than the period counts no more anyway.
+        """
+        with suppress(ValueError):
+            self.spent.remove(at)
 
     def tell(self, now: float) -> Shortage | None:
         """Return what to tell people: once in a period that it is short, once that it is over."""

@@ -50,7 +50,8 @@ class Outcome:
     def exit_status(self) -> int:
         """Return the worst of the failures; 0 only if the token is current.
 
-        One that no failure explains is not current when the server gives an expired token again.
+        One that no failure explains is not current when the server gives an expired token again, or
+        when a limit puts its exchange off beyond the end of the pass.
         """
         if any(isinstance(event, JobCrashed) for event in self.events):
             return OWN_BUG
@@ -170,7 +171,8 @@ class Pass:
     def _step(self, refresher: Refresher) -> None:
         try:
             events = refresher.step(force=self._force)
-            current, put_off_s = refresher.is_current(), refresher.put_off_s()
+            put_off_s = refresher.put_off_s()
+            current = put_off_s is None and refresher.is_current()
             outcome = Outcome(refresher.name, events, current, put_off_s)
         except Exception as error:  # noqa: BLE001  # told as an event, without its values
             outcome = Outcome(refresher.name, (crashed(error, refresher.name),), current=False)

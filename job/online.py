@@ -93,7 +93,7 @@ def _endpoint(
         method, layout = settings.http_method, settings.request_format
         asked = TokenRequest(url, (), settings.headers, method, layout)
         sending = prepared(asked, lambda request: request)
-        reply = wiring.sources.transport(settings, config.folder).send(sending)
+        reply = wiring.sources.transport(settings, config.folder, url).send(sending)
     except ExchangeError as error:
         yield Finding("endpoint", good=False, text=error.message)
         return

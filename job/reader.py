@@ -6,11 +6,10 @@
     requests.get("https://api.tiki.vn/...", auth=auth, timeout=10)
     httpx.Client(auth=auth.httpx())
 
-freshtoken promises that a token which is read is valid for `min_validity` more. So a token is
-waited for only when none is kept, or when the kept one was read that long ago. Before that it is
-read again beside the work, and after that it is used as long as its own expiry allows if the store
-fails. After a 401 the store is read once more, and the request is sent once more if it holds
-another token.
+freshtoken promises that a token which is read is valid for `min_validity` more. When half of that
+time has passed, the store is read again beside the work; when four fifths have, it is waited for.
+If it fails, the token is used until its own expiry, if that is known. After a 401 the store is read
+once more, and the request is sent once more if it holds another token.
 """
 
 import json
@@ -36,6 +35,11 @@ MIN_VALIDITY_S = 300.0
 """The promise of a configuration that says nothing else."""
 AGAIN_S = 5.0
 """How long a store that failed, or is being read, is left alone while a kept token can be used."""
+STALE, OLD = 0.5, 0.8
+"""When to read again, as a part of what is promised: first beside the work, then before it.
+
+The last fifth is for the request that the token is used in.
+"""
 UNAUTHORIZED = 401
 
 
@@ -170,19 +174,18 @@ class Keeper:
         before = self._clock()
         try:
             seen = self._store.look() if self._store.look else None
-            text = self._store.read()
+            header, expires_at = parsed(self._store.read())
         except Exception as error:  # noqa: BLE001  # what a file, boto3 or a caller's function raises
             raise self._unavailable(_name(error)) from None
-        header, expires_at = parsed(text)
         if header is None:
             raise self._unavailable("it holds no token")
         left = self._min_validity if expires_at is None else expires_at - before.wall
         if left <= 0:
             ago = f"{abs(left):.0f} s ago by this machine's clock"
             raise self._unavailable(f"its token expired {ago}")
-        fresh = min(left, self._min_validity)
-        now = before.boot
-        return Kept(Secret(header), now + fresh / 2, now + fresh, now + left, seen)
+        good, now = min(left, self._min_validity), before.boot
+        stale_at, old_at = now + STALE * good, now + OLD * good
+        return Kept(Secret(header), stale_at, old_at, now + left, seen)
 
     def _unavailable(self, reason: str) -> TokenUnavailable:
         cure = "see `freshtoken status` where it is written, and the permission to read it here"

@@ -85,13 +85,13 @@ class Refresher:
     def step(self, *, force: bool = False) -> tuple[Event, ...]:
         """Do what is due now and return the events; `force` makes an exchange due."""
         self._outcome = []
-        self._is_put_off = False
         if force:
             self._state = transitions.forced(self._state, self._now())
         elif self._is_mended():
             self._state = transitions.retry_now(self._state)
         action = state.next_action(self._state, self._now())
-        if force or action is Action.EXCHANGE:
+        self._is_put_off = force and action is not Action.EXCHANGE
+        if action is Action.EXCHANGE:
             self._renew(force=force)
         elif action is Action.DELIVER:
             self._deliver()

@@ -54,12 +54,13 @@ class RotatingSource:
 
     def _may_go_on(self, error: ExchangeError) -> bool:
         """Count the next request; the one of a secret that could not be read was never sent."""
-        return isinstance(error, SecretUnavailable) or self._again()
+        return not error.sent or self._again()
 
 
 def _blames_the_secret(error: ExchangeError) -> bool:
-    by_status = error.http_status == UNAUTHENTICATED
-    return isinstance(error, SecretUnavailable) or by_status or error.code in BLAMES_THE_CLIENT
+    if not error.sent:  # an issuer's metadata may want a login of its own
+        return isinstance(error, SecretUnavailable)
+    return error.http_status == UNAUTHENTICATED or error.code in BLAMES_THE_CLIENT
 
 
 def _told(errors: list[ExchangeError]) -> ExchangeError:

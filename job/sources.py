@@ -110,16 +110,16 @@ class Sources:
             return None
         from job.oauth.discovery import Discovery  # noqa: PLC0415  # 0.1 s of CPU
 
-        transport = self.transport(settings, folder)
+        transport = self.transport(settings, folder, settings.issuer)
         with self._lock:
             fresh = Discovery(settings.issuer, transport, self._clock)
             return self._discoveries.setdefault((settings.issuer, id(transport)), fresh)
 
-    def transport(self, settings: CommonSettings, folder: str) -> "Transport":
-        """Return how to reach a token endpoint; all tokens with the same way share it."""
+    def transport(self, settings: CommonSettings, folder: str, url: str) -> "Transport":
+        """Return how to reach a URL for a token; all with the same way share it."""
         from job.oauth.transport import Transport  # noqa: PLC0415  # 0.1 s of CPU
 
-        proxy = proxy_for(token_url_of(settings), settings.proxy, self._environ)
+        proxy = proxy_for(url, settings.proxy, self._environ)
         certificate = certificate_of(settings, folder)
         key = (seconds(settings.timeout), self._ca_file(settings, folder), proxy, certificate)
         with self._lock:
@@ -166,7 +166,7 @@ class Sources:
             ),
             auth_of(settings, folder, proof, place, self._clock),
             proof,
-            self.transport(settings, folder),
+            self.transport(settings, folder, place.token_url),
             rules_of(settings),
             self._clock,
             settings.introspection_url or "",

@@ -164,12 +164,14 @@ def _names(bad: Sequence[Row]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + more
 
 
-def show(rows: Sequence[Row], now: float, console: Console) -> None:
-    """Print the picture; what scrolls away at the top is said again at the bottom."""
+def drawn(rows: Sequence[Row], now: float, console: Console) -> str:
+    """Return the picture; what scrolls away at the top is said again at the bottom."""
     lines = console.render_lines(Picture(rows, now), pad=False)
-    console.print(Segments(_as_they_are(lines)), end="")
-    if len(lines) >= console.height:
-        console.print(Text(), _sentence(rows), sep="\n")
+    with console.capture() as captured:
+        console.print(Segments(_as_they_are(lines)), end="")
+        if len(lines) >= console.height:
+            console.print(Text(), _sentence(rows), sep="\n")
+    return captured.get()
 
 
 def watch(

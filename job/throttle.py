@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from job.budget_file import BudgetFile, Spending
 from job.clock import Clock
-from job.errors import ExchangeError, SecretUnavailable
+from job.errors import ExchangeError
 from job.limits import Budget, Endpoint, PutOff, Rate, Shortage
 
 PATIENCE_S = 0.1
@@ -89,7 +89,7 @@ class Gate:
         try:
             yield
         except ExchangeError as error:
-            if isinstance(error, SecretUnavailable) or error.code in UNSENT:
+            if not error.sent or error.code in UNSENT:
                 self._give_back(spent_at)
             raise
         finally:

@@ -121,10 +121,14 @@ def retry_now(state: State) -> State:
 
 
 def forced(state: State, now: Moment) -> State:
-    """Return the state after an operator asked for a new token: it is due, and all waits end."""
+    """Return the state after an operator asked for a new token: it is due, and all waits end.
+
+    That for an exchange ends within a second, so that two are never made in one.
+    """
     due_at = min(state.due_at, now.seen_from(state.anchor))
     deliveries = tuple(replace(d, retry_at=0.0) for d in state.deliveries)
-    return replace(state, due_at=due_at, retry_at=0.0, deliveries=deliveries)
+    retry_at = min(state.retry_at, now.boot + LEAST_GAP_S)
+    return replace(state, due_at=due_at, retry_at=retry_at, deliveries=deliveries)
 
 
 def told(state: State, alarm: Alarm) -> State:

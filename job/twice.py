@@ -1,5 +1,6 @@
 """Ask a token endpoint for two tokens, and find out whether the first survives the second."""
 
+import time
 from collections.abc import Callable
 
 from requests import PreparedRequest
@@ -14,29 +15,39 @@ from job.text import duration
 from job.tokens import Token
 
 DEAD = 401
+PATIENCE_S = 60.0
+"""How long a person who has asked for it waits for a turn."""
 
 Tried = Callable[[Token], tuple[bool | None, str]]
 """Tells whether a token works, or None, and how we know."""
 
 
-def ask_twice(exchange: ClientCredentials, turn: Turn) -> tuple[Reply, Reply]:
+def ask_twice(
+    exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None] = time.sleep
+) -> tuple[Reply, Reply]:
     """Return two exchanges, one right after the other; raises ExchangeError.
 
-    Each takes a turn, so that it counts against the limits of the client. One that would exceed
-    them is an EndpointUnavailable.
+    Each takes a turn, so that it counts against the limits of the client. Where they allow it only
+    after more than PATIENCE_S, it is an EndpointUnavailable.
     """
-    return _reply(exchange, turn), _reply(exchange, turn)
+    return _reply(exchange, turn, sleep), _reply(exchange, turn, sleep)
 
 
-def _reply(exchange: ClientCredentials, turn: Turn) -> Reply:
-    try:
-        with turn(0.0):
-            answer = exchange.ask(exchange.request)
-            return Reply(answer, exchange.read(answer))
-    except PutOff as off:
-        wait = duration(off.wait_s)
-        text = f"the limits of this client allow no exchange for {wait} (max_exchanges, max_rate)"
-    raise EndpointUnavailable("limit_reached", text)
+def _reply(exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None]) -> Reply:
+    left_s = PATIENCE_S
+    while True:
+        try:
+            with turn(0.0):
+                answer = exchange.ask(exchange.request)
+                return Reply(answer, exchange.read(answer))
+        except PutOff as off:
+            wait_s = off.wait_s
+        left_s -= wait_s
+        if left_s < 0:
+            break
+        sleep(wait_s)
+    text = f"the limits of this client allow no exchange for {duration(wait_s)}"
+    raise EndpointUnavailable("limit_reached", f"{text} (max_exchanges, max_rate)")
 
 
 def verdict(

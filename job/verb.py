@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from job.refresh import Refresher
     from job.secret import Secret
 
+UNWRITABLE, NO_TOKEN = 74, 75
+"""Exit statuses: what was asked for can't be written, and there is no token to give."""
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 COMMON: "Mapping[str, tuple[str, click.ParamType[str], str]]" = {

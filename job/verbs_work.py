@@ -13,7 +13,16 @@ from job.errors import ConfigError
 from job.events import Event, crashed
 from job.observe.aside import Aside
 from job.process import TO_END, TO_RUN, Signals
-from job.verb import COMMON, Job, Options, chosen_names, command, duration
+from job.verb import (
+    COMMON,
+    NO_TOKEN,
+    UNWRITABLE,
+    Job,
+    Options,
+    chosen_names,
+    command,
+    duration,
+)
 
 if TYPE_CHECKING:
     from job.config import Config
@@ -21,7 +30,6 @@ if TYPE_CHECKING:
     from job.refresh import Refresher
     from job.watch import Watch
 
-UNWRITABLE, NO_TOKEN = 74, 75
 LOG_HANGS_S = 0.25
 """How long `run` waits for whoever reads its log, when all else is done; `once` has more time."""
 LOG_READ_S = 5.0

@@ -156,11 +156,11 @@ class Watch:
         sources, url = self._wiring.sources, hook.webhook or ""
         # The proxy and the authorities of the token, but never the certificate of its client.
         way = msgspec.structs.replace(
-            token, token_url=url, timeout=hook.timeout, certificate_file=None, key_file=None
+            token, timeout=hook.timeout, certificate_file=None, key_file=None
         )
         signing = hook.hmac_secret
         secret = None if signing is None else sources.secret(signing, config.folder)
-        return hook_actions.WebhookHook(url, sources.transport(way, config.folder), secret)
+        return hook_actions.WebhookHook(url, sources.transport(way, config.folder, url), secret)
 
     def _is_well(self, name: str) -> bool:
         """Tell whether no reader of a token is at risk."""
@@ -178,5 +178,8 @@ def _has_hooks(token: TokenSettings) -> bool:
 
 def _without_secrets(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without the variables that secrets are read from."""
-    hidden = {source.env for token in config.tokens.values() for _, source in proofs_of(token)}
+    tokens = config.tokens.values()
+    hidden = {source.env for token in tokens for _, source in proofs_of(token)}
+    hooks = (hook for token in tokens for event in EVENTS for _, hook in hooks_of(token, event))
+    hidden |= {hook.hmac_secret.env for hook in hooks if hook.hmac_secret is not None}
     return {name: value for name, value in environ.items() if name not in hidden}

@@ -137,7 +137,7 @@ class Browser:
         script = f'exec "$@" 3<&{asks} 4>&{answered}'
         home = Path(self._folder.name)
         self._process = subprocess.Popen(
-            ["bash", "-c", script, "-", self._program, *FLAGS, f"--user-data-dir={home}"],
+            ["/bin/bash", "-c", script, "-", self._program, *FLAGS, f"--user-data-dir={home}"],
             pass_fds=(asks, answered),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -148,8 +148,12 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.call("Browser.close", {})
-        self._process.wait(PATIENCE_S)
+        try:
+            self.call("Browser.close", {})
+            self._process.wait(PATIENCE_S)
+        except (AssertionError, OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
         os.close(self._asked)
         os.close(self._answers)
         self._folder.cleanup()

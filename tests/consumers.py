@@ -15,12 +15,10 @@ PAGE = Path(__file__).parent.parent / "docs" / "consumers.md"
 
 def examples(language: str, heading: str) -> list[str]:
     """Return the code blocks of a language under a heading of the page."""
-    (section,) = re.findall(
-        rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)",
-        PAGE.read_text("utf-8"),
-        re.MULTILINE | re.DOTALL,
-    )
-    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    dotted = re.MULTILINE | re.DOTALL
+    until_next = rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)"
+    (section,) = re.findall(until_next, PAGE.read_text("utf-8"), dotted)
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, dotted)
 
 
 def placed(text: str, folder: Path, url: str) -> str:

@@ -56,23 +56,22 @@ def good_day(now: int) -> list[TokenView]:
 
 
 def bad_night(now: int) -> list[TokenView]:
-    """Make six tokens: a secret that was rotated, an endpoint that is down, a store that refuses."""
+    """Make six tokens: a rotated secret, an endpoint that is down, a store that refuses."""
     rotated = Trouble(
         now - 40,
         "invalid_client",
-        "the server does not accept this client id, secret or auth_method; was the secret rotated? "
-        "Put the new one where client_secret points",
+        "the server does not accept this client id, secret or auth_method; check all three",
     )
     down = Trouble(
         now - 12,
         "connection_refused",
-        "auth.partner.example:443 refuses connections; is the service up, is a firewall in between?",
+        "auth.partner.example refuses connections; check token_url, or whether the server runs",
     )
     denied = Trouble(
         now - 25,
         "access_denied",
-        "AWS forbids secretsmanager:PutSecretValue on prod/billing/access-token; allow it in the "
-        "policy of this role",
+        "not allowed; allow secretsmanager:PutSecretValue on it, and with a KMS key of your own "
+        "kms:Decrypt and kms:GenerateDataKey",
     )
     tried = tuple(Attempt(now - 600 + 100 * n, "invalid_client", 60) for n in range(6))
     refused = tuple(Attempt(now - 200 + 40 * n, "connection_refused") for n in range(5))

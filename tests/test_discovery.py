@@ -14,7 +14,13 @@ from job.client_proof import Place, chosen, published
 from job.clock import Moment
 from job.config import tokens_of
 from job.config.settings import TokenSettings
-from job.errors import ConfigError, EndpointUnavailable, ExchangeError, RequestRejected
+from job.errors import (
+    ConfigError,
+    EndpointUnavailable,
+    ExchangeError,
+    RequestRejected,
+    SecretUnavailable,
+)
 from job.oauth.answer import Answer
 from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, DiscoveredSource, Discovery
 from job.oauth.metadata import Metadata, metadata_of, places_of
@@ -212,6 +218,7 @@ def test_the_places_are_tried_in_order() -> None:
         ((answer(404), answer(200, {"issuer": "other"})), "issuer_mismatch", 2),
         ((answer(200, {"issuer": "other"}), answer(404)), "issuer_mismatch", 2),
         ((answer(503),), "http_503", 1),
+        ((answer(429),), "http_429", 1),
     ],
 )
 def test_the_most_telling_failure_is_told(script: tuple[bytes, ...], code: str, asked: int) -> None:
@@ -219,6 +226,17 @@ def test_the_most_telling_failure_is_told(script: tuple[bytes, ...], code: str, 
     with TokenServer(*script) as server, pytest.raises(ExchangeError) as caught:
         discovery(server, Hands()).metadata()
     assert (caught.value.code, len(server.requests)) == (code, asked)
+    assert not caught.value.sent
+
+
+def test_a_certificate_that_cannot_be_shown_is_told() -> None:
+    """It is missed as soon as the issuer is asked, each time, and nothing has been sent."""
+    transport = Transport(1.0, certificate=("/nowhere/c.pem", "/nowhere/k.pem"))
+    asking = Discovery("https://127.0.0.1:9", transport, Hands())
+    for _ in range(2):
+        with pytest.raises(SecretUnavailable) as caught:
+            asking.metadata()
+        assert (caught.value.code, caught.value.sent) == ("certificate_unusable", False)
 
 
 @pytest.mark.fault("discovery-down")

@@ -339,7 +339,7 @@ def test_a_webhook_that_fails(step: object, words: str) -> None:
 def test_a_webhook_without_its_secret(transport: Transport) -> None:
     """Nothing is sent unsigned."""
     with TokenServer() as server:
-        with pytest.raises(HookError, match=r"no answer \[client_secret_unavailable\]"):
+        with pytest.raises(HookError, match=r"^nothing was sent: no secret$"):
             WebhookHook(server.url, transport, Missing()).run(REFRESHED)
         assert server.requests == []
 
@@ -376,5 +376,5 @@ def test_a_file_without_a_process(tmp_path: Path, content: str) -> None:
     pidfile.write_text(content)
     with pytest.raises(HookError, match=r"server\.pid holds"):
         SignalHook(str(pidfile), signal.SIGTERM).run(REFRESHED)
-    with pytest.raises(HookError, match="check the path"):
+    with pytest.raises(HookError, match=r"none can't be read \(No such file or directory\)"):
         SignalHook(str(tmp_path / "none"), signal.SIGTERM).run(REFRESHED)

@@ -536,7 +536,8 @@ def test_a_wild_value_at_every_key_is_taken_or_refused(value: object) -> None:
 
 
 TOML_VALUES = st.recursive(
-    st.booleans() | NUMBERS | STRINGS | st.sampled_from(WILD),
+    # No file can hold half a character: TOML is UTF-8, and forbids the escape.
+    st.booleans() | NUMBERS | STRINGS.filter("\ud800".__ne__) | st.sampled_from(WILD),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )

@@ -207,6 +207,15 @@ def test_two_at_the_same_instant_are_two() -> None:
     assert budget.spent == [kept[1]]
 
 
+def test_what_counts_no_more_can_be_given_back() -> None:
+    """A failure that took longer than the period of the budget is a failure like any other."""
+    budget = Budget(Rate(10, 5))
+    kept = budget.spend(T0)
+    budget.add((), T0 + 6)
+    budget.give_back(kept)
+    assert budget.spent == []
+
+
 def test_people_are_told_once_in_a_period() -> None:
     """Once that it is short, once that nothing is left; again a period later."""
     budget = spent(Rate(5, HOUR), T0, T0, T0, T0)

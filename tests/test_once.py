@@ -281,6 +281,21 @@ def test_a_stop_finishes_what_is_in_hand_and_begins_nothing(hanging: Hanging) ->
     assert sink.stored is not None
 
 
+def test_a_forced_exchange_that_a_limit_puts_off_is_not_done() -> None:
+    """The status tells who asked for a new token that there is none, good as the old one is."""
+    throttle, sink = Throttle(system_clock), MemorySink()
+    budget = throttle.budget("client", Rate(1, 3600))
+    gate = Gate("one", throttle, throttle.endpoint("as.example", 4, Rate(10, 1)), budget)
+    source, plan = ScriptedSource(token("tok-1", int(time.time()))), Plan(Policy(), "one")
+    first, second = (
+        Refresher("one", source, [sink], plan, "key", system_clock, turn=gate.turn)
+        for _ in range(2)
+    )
+    outcomes = [*run(first)[0], *run(second, force=True)[0]]
+
+    assert [outcome.exit_status for outcome in outcomes] == [0, 75]
+
+
 def test_a_token_that_is_put_off_has_its_turn_in_the_same_pass() -> None:
     """Limits spread a pass over a little time; none of its tokens is left behind."""
     throttle = Throttle(system_clock)

@@ -960,11 +960,30 @@ class TestForce:
         second = token("tok-2")
         job = refresher(clock, ScriptedSource(DENIED, token(), second), sink)
         assert job.step() == (refused(DENIED, 1, START + 300, None),)
-        assert job.step(force=True) == (
+        assert job.step(force=True) == ()
+        clock.advance(1)
+        assert job.step() == (
             refreshed(token(), DUE, attempts=2),
-            undelivered(FORBIDDEN, 1, START + 60),
+            undelivered(FORBIDDEN, 1, START + 61),
         )
+        clock.advance(1)
         assert job.step(force=True) == (refreshed(second, DUE), delivered(second))
+
+    def test_force_makes_no_two_exchanges_in_a_second(
+        self, clock: FakeClock, sink: MemorySink
+    ) -> None:
+        """A wish that comes right after an exchange is put off until a second has passed."""
+        job = refresher(clock, AnsweringSource(Server(clock)), sink)
+        job.step()
+        clock.advance(0.25)
+        assert job.step(force=True) == ()
+        assert job.put_off_s() == 0.75
+        clock.advance(0.75)
+        assert names([(0, event) for event in job.step()]) == [
+            (0, "token.refreshed"),
+            (0, "token.delivered"),
+        ]
+        assert job.put_off_s() is None
 
     def test_force_that_fails(self, clock: FakeClock) -> None:
         """A forced exchange that fails is tried again until it succeeds."""

@@ -183,6 +183,22 @@ def test_a_wrong_secret_that_is_called_the_servers_error() -> None:
     assert verdict(401, body) == (OPERATOR, "http_401")
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [
+        (401, "Invalid client or Invalid client credentials", "invalid_client"),
+        (400, "Invalid client secret", "invalid_client"),
+        (400, "This app is not authorized by the enterprise admin", "unauthorized_client"),
+    ],
+)
+def test_a_wrong_secret_that_is_called_a_lack_of_rights(
+    status: int, said: str, expected: str
+) -> None:
+    """Keycloak says unauthorized_client of a wrong secret; no right at the server would help."""
+    body = {"error": "unauthorized_client", "error_description": said}
+    assert verdict(status, body) == (OPERATOR, expected)
+
+
 @pytest.mark.fault("throttled-in-disguise")
 @pytest.mark.parametrize("status", [400, 403])
 @pytest.mark.parametrize(

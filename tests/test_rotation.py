@@ -7,7 +7,7 @@ import pytest
 import token_server
 from fakes import FakeClock, token
 
-from job.clock import system_clock
+from job.clock import Clock
 from job.config import Config, tokens_of
 from job.errors import EndpointUnavailable, ExchangeError, RequestRejected
 from job.events import Event, TokenRefreshed, TokenRefreshFailed
@@ -98,6 +98,16 @@ def test_only_a_refusal_of_the_secret_has_the_next_one_tried(
         assert server.tried == ["a"]
 
 
+def test_a_refusal_of_metadata_has_no_other_secret_tried() -> None:
+    """An issuer that wants a login for its metadata has not seen the secret."""
+    server = Server("b", "A", "B", A="a", B="b")
+    server.refusal = RequestRejected("no_metadata", "no", http_status=401)
+    server.refusal.sent = False
+
+    assert refused(server) is server.refusal
+    assert server.tried == ["a"]
+
+
 def test_an_outage_has_no_other_secret_tried() -> None:
     """A server that is down says nothing about secrets."""
     server = Server("b", "A", "B", A="a", B="b")
@@ -152,7 +162,9 @@ def test_a_try_that_the_limits_forbid_is_left_for_the_next_time() -> None:
 # The whole line
 
 
-def refreshers(folder: Path, url: str, environ: dict[str, str]) -> tuple[Wiring, Refresher]:
+def refreshers(
+    folder: Path, url: str, environ: dict[str, str], clock: Clock
+) -> tuple[Wiring, Refresher]:
     """Build a token with two client secrets out of a configuration."""
     table = {
         "token_url": url,
@@ -160,7 +172,7 @@ def refreshers(folder: Path, url: str, environ: dict[str, str]) -> tuple[Wiring,
         "client_secret": [{"env": "NEW"}, {"file": "old"}],
         "sinks": [{"type": "file", "path": "one.json"}],
     }
-    built = Wiring(environ, "host", system_clock)
+    built = Wiring(environ, "host", clock)
     config = Config(tokens_of({"tokens": {"one": table}}), str(folder), "here")
     return built, built.refreshers(config)["one"]
 
@@ -172,9 +184,11 @@ def test_a_rotation_from_the_configuration_to_the_event(tmp_path: Path) -> None:
     environ = {"NEW": "new-secret"}
     no, tokens = token_server.refusal(401, "invalid_client"), map(token_server.token, "12")
     with token_server.TokenServer(no, next(tokens), no, no, next(tokens)) as server:
-        built, refresher = refreshers(tmp_path, server.url, environ)
+        clock = FakeClock()
+        built, refresher = refreshers(tmp_path, server.url, environ, clock)
         first = refresher.step()
         live = {secret.reveal() for secret in built.live_secrets("one")}
+        clock.advance(1)
         lost = refresher.step(force=True)
         waiting = refresher.step()
         (tmp_path / "old").write_text("newer-secret\n")

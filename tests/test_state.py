@@ -571,11 +571,14 @@ class TestTransitions:
         assert transitions.blocked(known) == replace(known, retry_at=expected)
 
     def test_waits_can_be_ended(self) -> None:
-        """A mended secret ends the exchange's wait, an operator all waits and the token's time."""
+        """A mended secret ends the exchange's wait, an operator all waits and the token's time.
+
+        The wait for an exchange goes on for a second, so that two are never made in one.
+        """
         known = holding(FAILED_ONCE, retry_at=BOOT + 300, rejected=True, failures=1)
         assert transitions.retry_now(known) == replace(known, retry_at=0.0)
         assert transitions.forced(known, after(10)) == replace(
-            known, due_at=START + 10, retry_at=0.0, deliveries=(Delivery(failures=1),)
+            known, due_at=START + 10, retry_at=BOOT + 11, deliveries=(Delivery(failures=1),)
         )
         assert transitions.forced(known, after(2500)).due_at == DUE
 

@@ -1,5 +1,7 @@
 """How every token fares in every sink."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -212,6 +214,14 @@ def test_a_table_without_problems_is_the_table_alone() -> None:
         "TOKEN  STATE  TIME LEFT  REFRESH     SINK",
         "one    good   1h         in 40m 12s  file:/run/one",
     ]
+
+
+def test_the_json_is_documented() -> None:
+    """Each key of a row is explained in docs/monitoring.md, in its order, and no other."""
+    page = (Path(__file__).parent.parent / "docs" / "monitoring.md").read_text("utf-8")
+    documented = page.partition("| key | meaning |")[2]
+    keys = re.findall(r"^\| `(\w+)` \|", documented, re.MULTILINE)
+    assert keys == [field.name for field in fields(Row)]
 
 
 def test_the_table_is_plain_ascii() -> None:

@@ -15,7 +15,7 @@ from job.clock import Moment
 from job.errors import SinkRejected
 from job.schedule import Policy
 from job.status import Look, Row, rows
-from job.status_view import PROBLEMS_SHOWN, Picture, clock_time, show, terminal, watch
+from job.status_view import PROBLEMS_SHOWN, Picture, clock_time, drawn, terminal, watch
 
 NOW = START + 800
 DENIED = "/run/tokens/billing.json: this process may not read it; chown it to this user"
@@ -35,17 +35,20 @@ def console(width: int, height: int = 60, *, colours: bool = False) -> Console:
 
 
 def printed(on: Console) -> list[str]:
-    """Return what a terminal shows, without the spaces at the ends of its lines."""
+    """Return what was printed on a terminal."""
     assert isinstance(on.file, io.StringIO)
-    plain = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", on.file.getvalue())
-    return [line.rstrip() for line in plain.splitlines()]
+    return plain(on.file.getvalue())
+
+
+def plain(text: str) -> list[str]:
+    """Return what a terminal shows, without the spaces at the ends of its lines."""
+    return [line.rstrip() for line in re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", text).splitlines()]
 
 
 def shown(found: list[Row], width: int, height: int = 60) -> list[str]:
     """Show rows once."""
     on = console(width, height)
-    show(found, NOW, on)
-    return printed(on)
+    return plain(drawn(found, NOW, on))
 
 
 def good(name: str = "tiki", path: str = "/run/tokens/tiki.json") -> Look:
@@ -213,25 +216,17 @@ def test_many_different_troubles_are_not_all_told() -> None:
 
 def test_colours_are_those_of_the_states() -> None:
     """Colours help where there are some."""
-    on = console(80, colours=True)
-    show(rows(bad_night(), NOW), NOW, on)
-    assert isinstance(on.file, io.StringIO)
-    text = on.file.getvalue()
+    text = drawn(rows(bad_night(), NOW), NOW, console(80, colours=True))
     for word, code in (("expired", "1;31"), ("at risk", "1;33"), ("due", "33"), ("good", "32")):
         assert re.search(rf"\x1b\[{code}m[^\x1b]*{word}", text)
 
 
 def test_no_color_is_obeyed() -> None:
     """NO_COLOR leaves weight, and takes every colour (https://no-color.org)."""
-    on = Console(
-        file=io.StringIO(),
-        force_terminal=True,
-        width=80,
-        _environ={"NO_COLOR": "1", "TERM": "xterm"},
-    )
-    show(rows(bad_night(), NOW), NOW, on)
-    assert isinstance(on.file, io.StringIO)
-    assert set(re.findall(r"\x1b\[([0-9;]*)m", on.file.getvalue())) == {"0", "1", "2"}
+    environ = {"NO_COLOR": "1", "TERM": "xterm"}
+    on = Console(file=io.StringIO(), force_terminal=True, width=80, _environ=environ)
+    text = drawn(rows(bad_night(), NOW), NOW, on)
+    assert set(re.findall(r"\x1b\[([0-9;]*)m", text)) == {"0", "1", "2"}
 
 
 def test_what_people_wrote_is_not_markup() -> None:

@@ -222,6 +222,13 @@ def test_retries_are_spread_when_a_budget_runs_out() -> None:
     assert [(event.left, event.level) for event in short] == [(10, "warning"), (0, "error")]
 
 
+def of_discovery() -> ExchangeError:
+    """Return an outage that was met before the token endpoint was asked."""
+    error = EndpointUnavailable("http_503", "not now", http_status=503)
+    error.sent = False
+    return error
+
+
 def gated(world: World, error: ExchangeError, budget: Budget) -> None:
     """Make one exchange that fails so."""
     with pytest.raises(ExchangeError), world.gate("t", budget=budget).turn(0.0):
@@ -235,6 +242,7 @@ def gated(world: World, error: ExchangeError, budget: Budget) -> None:
         (RequestRejected("invalid_client", "no", http_status=401), 1),
         (EndpointUnavailable("dns_failed", "no name"), 0),
         (EndpointUnavailable("connection_refused", "closed"), 0),
+        (of_discovery(), 0),
         (SecretUnavailable("client_secret_unavailable", "no secret"), 0),
     ],
 )

@@ -1,5 +1,6 @@
 """A server that is asked for two tokens, and whether the first survives the second."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from token_server import Step, TokenServer, answer, refusal, token
 from job.aws import AwsClients
 from job.config import tokens_of
 from job.config.settings import TokenSettings
-from job.errors import RequestRejected
-from job.limits import at_once
+from job.errors import EndpointUnavailable, RequestRejected
+from job.limits import PutOff, at_once
 from job.oauth.exchange import ClientCredentials
 from job.probe import Verdict
 from job.sources import Sources
@@ -85,6 +86,34 @@ def test_a_refusal_is_an_error_of_the_exchange(secret_file: Path) -> None:
         asking = exchange(server, secret_file)
         with pytest.raises(RequestRejected, match="invalid_client"):
             ask_twice(asking, at_once)
+
+
+def test_a_turn_is_waited_for(secret_file: Path) -> None:
+    """A rate of one a second puts the second request off: it comes a moment later."""
+    waits, slept = [0.0, 0.9, 0.0], list[float]()
+
+    def turn(_: float) -> AbstractContextManager[None]:
+        if wait_s := waits.pop(0):
+            raise PutOff(wait_s)
+        return nullcontext()
+
+    with TokenServer(token("tok-1"), token("tok-2")) as server:
+        ask_twice(exchange(server, secret_file), turn, slept.append)
+    assert (slept, waits) == ([0.9], [])
+
+
+def test_a_turn_that_is_far_off_is_not_waited_for(secret_file: Path) -> None:
+    """A budget that is spent is told at once, however often it is less than a minute."""
+    slept = list[float]()
+
+    def turn(_: float) -> AbstractContextManager[None]:
+        raise PutOff(40)
+
+    url = "http://127.0.0.1:9/token"
+    asking = built(secret_file, {"token_url": url, "client_secret": {"file": str(secret_file)}})[1]
+    with pytest.raises(EndpointUnavailable, match="no exchange for 40s") as caught:
+        ask_twice(asking, turn, slept.append)
+    assert (caught.value.code, slept) == ("limit_reached", [40])
 
 
 @pytest.mark.parametrize(

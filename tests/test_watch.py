@@ -148,6 +148,18 @@ def test_a_command(place: Place) -> None:
     ]
 
 
+def test_a_command_beside_a_webhook(place: Place) -> None:
+    """It does not get the secret that signs the webhook of the same event either."""
+    command = ["sh", "-c", "echo $HMAC $MORE"]
+    webhook = '{ webhook = "http://127.0.0.1:9/", hmac_secret = { env = "HMAC" } }'
+    hooks = f"[{{ command = {json.dumps(command)} }}, {webhook}]"
+    place.follow(BASE + f"on_refresh = {hooks}\n")
+    place.watch.observe(DELIVERED)
+    place.watch.stop(PATIENCE_S)
+    ran = [event for event in place.events if isinstance(event, HookRan)]
+    assert [(event.hook, event.output) for event in ran] == [("command:sh", "more")]
+
+
 def test_several_hooks(place: Place, tmp_path: Path) -> None:
     """A list has each of them run; a signal is sent to the process of a file."""
     got: list[int] = []

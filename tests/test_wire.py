@@ -137,14 +137,14 @@ def test_tokens_with_one_way_to_the_server_share_it(tmp_path: Path) -> None:
     """The trusted certificates are held once for all tokens with the same settings."""
     shared = wiring({"HTTPS_PROXY": "http://proxy.example:1"})
     first, second = one(), one(audience="other")
-    transport = shared.sources.transport(first, "/etc")
-    assert shared.sources.transport(second, "/etc") is transport
+    transport = shared.sources.transport(first, "/etc", first.token_url or "")
+    assert shared.sources.transport(second, "/etc", first.token_url or "") is transport
     assert (transport.timeout_s, transport.ca_file) == (15.0, "")
     assert transport.proxies == {
         "http": "http://proxy.example:1",
         "https": "http://proxy.example:1",
     }
-    other = shared.sources.transport(one(timeout="3s", proxy=""), "/etc")
+    other = shared.sources.transport(one(timeout="3s", proxy=""), "/etc", "https://as.example/")
     assert (other.timeout_s, other.proxies) == (3.0, {})
 
 
@@ -162,7 +162,16 @@ def test_tokens_with_one_way_to_the_server_share_it(tmp_path: Path) -> None:
 def test_whom_to_trust(ca_file: str | None, environ: dict[str, str], expected: str) -> None:
     """The key ca_file wins over the usual variables; a relative one is beside the file."""
     settings = one(**({} if ca_file is None else {"ca_file": ca_file}))
-    assert wiring(environ).sources.transport(settings, "/etc/job").ca_file == expected
+    assert wiring(environ).sources.transport(settings, "/etc/job", "").ca_file == expected
+
+
+def test_the_proxy_is_that_of_the_url_that_is_asked() -> None:
+    """An issuer inside the own network may name an endpoint that only the proxy reaches."""
+    environ = {"HTTPS_PROXY": "http://proxy.example:1", "NO_PROXY": "inside.example"}
+    built, settings = wiring(environ).sources, one(issuer="https://inside.example")
+    inside = built.transport(settings, "/etc", "https://inside.example/.well-known/x")
+    outside = built.transport(settings, "/etc", "https://as.example/token")
+    assert (inside.proxies, outside.proxies.get("https")) == ({}, "http://proxy.example:1")
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,10 @@ def run_demo(length_s: float | None, lifetime_s: int, tokens: int, program: str)
     ):
         path = _write_configuration(folder, server.token_url, clients, lifetime_s)
         files = {c.client_id: os.path.join(folder, f"{c.client_id}.json") for c in clients}
-        commands = (f"cat {next(iter(files.values()))}", f"{program} status --config {path}")
+        commands = (
+            f"cat {next(iter(files.values()))}",
+            f"{program} status --watch --config {path}",
+        )
         view = DemoView(server.token_url, files, commands)
         _work(path, view, length_s)
     print(summary(view.tracks()))  # noqa: T201  # what was asked for

@@ -1,6 +1,6 @@
 """The metadata of an issuer, asked for when needed and kept for a while."""
 
-import functools
+import copy
 import threading
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ class Discovery:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: Metadata | None = None
-        self._failed: Callable[[], ExchangeError]
+        self._failed: ExchangeError
         self._ask_at = float("-inf")
 
     def metadata(self) -> Metadata:
@@ -43,7 +43,8 @@ class Discovery:
             if self._clock().boot >= self._ask_at:
                 self._ask()
             if self._known is None:
-                raise self._failed()
+                # A copy, for threads that share an exception share its traceback.
+                raise copy.copy(self._failed)
             return self._known
 
     def doubt(self, metadata: Metadata) -> None:
@@ -56,8 +57,8 @@ class Discovery:
         try:
             self._known, wait_s = self._found(), MAX_AGE_S
         except ExchangeError as error:
-            # Made anew each time: threads that share an exception share its traceback.
-            self._failed = functools.partial(_copy, error)
+            error.sent = False
+            self._failed = error
             wait_s = KEPT_S if self._known else AGAIN_S
         self._ask_at = self._clock().boot + wait_s
 
@@ -103,9 +104,3 @@ class DiscoveredSource:
     def changed(self) -> bool:
         """Tell whether a request that was rejected is worth another try before its time."""
         return self._made is not None and self._made[1].changed()
-
-
-def _copy(error: ExchangeError) -> ExchangeError:
-    return type(error)(
-        error.code, error.message, http_status=error.http_status, retry_after=error.retry_after
-    )

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from job.errors import ExchangeError, RequestRejected
 from job.oauth.answer import Answer, members_of
-from job.oauth.refusal import refusal_of
+from job.oauth.refusal import TRANSIENT_STATUSES, refusal_of
 
 DEFAULT_METHODS = ("client_secret_basic",)
 """What a server takes that doesn't say (RFC 8414 section 2)."""
@@ -79,7 +79,8 @@ def metadata_of(issuer: str, place: str, answer: Answer) -> Metadata:
 def _refused(answer: Answer, members: Mapping[str, Any] | None, place: str) -> ExchangeError:
     """Return why there is no document: what may pass by itself keeps its own words."""
     error = refusal_of(answer, members)
-    if error.retryable and not 200 <= answer.status < 500:  # noqa: PLR2004  # HTTP's ranges
+    passes = answer.status in TRANSIENT_STATUSES or not 200 <= answer.status < 500  # noqa: PLR2004  # HTTP's ranges
+    if error.retryable and passes:
         return error
     return RequestRejected(
         "no_metadata",

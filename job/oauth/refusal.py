@@ -151,14 +151,23 @@ def _verdict(answer: Answer, members: Mapping[str, Any], text: str) -> tuple[int
     code = answer.show(_code_of(members), TEXT_LENGTH)
     if _is_throttled(status, code, text):
         return status, "rate_limited"
-    # ServiceNow calls a wrong secret a server_error, with 401: that never passes by itself.
-    if _CODE.fullmatch(code) and not (status == UNAUTHORIZED and code in TRANSIENT_CODES):
+    if _CODE.fullmatch(code) and not _is_misnamed(status, code, text):
         return status, code
     if answer.succeeded and _BUSY.search(text):
         return status, "temporarily_unavailable"
     if _kind_of(status, "") is not EndpointUnavailable and _WRONG_CLIENT.search(text):
         return status, "invalid_client"
     return status, _code_without_a_name(answer, members, number)
+
+
+def _is_misnamed(status: int, code: str, text: str) -> bool:
+    """Tell whether a code stands for a wrong secret, though it means something else.
+
+    ServiceNow calls it a server_error, with 401, and Keycloak an unauthorized_client.
+    """
+    if code == "unauthorized_client":
+        return _WRONG_CLIENT.search(text) is not None
+    return status == UNAUTHORIZED and code in TRANSIENT_CODES
 
 
 def _code_without_a_name(answer: Answer, members: Mapping[str, Any], number: int | None) -> str:

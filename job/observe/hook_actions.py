@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO
 from urllib.parse import urlsplit
 
-from job.errors import ExchangeError
+from job.errors import ExchangeError, SecretUnavailable
 from job.oauth.request import json_request
 from job.oauth.transport import Transport
 from job.observe.hooks import HookError, Occasion
@@ -102,6 +102,8 @@ class WebhookHook:
         try:
             request = json_request(self.url, body, self._signature(occasion.at, body))
             status = self.transport.send(request).status
+        except SecretUnavailable as error:
+            raise HookError(f"nothing was sent: {error.message}") from None
         except ExchangeError as error:
             raise HookError(f"no answer [{error.code}]") from None
         if status not in OK_STATUSES:
@@ -133,7 +135,10 @@ class SignalHook:
         try:
             with open(self.pidfile, encoding="ascii") as file:
                 number = int(file.read(MAX_PID_LENGTH))
-        except (OSError, ValueError):
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise HookError(f"{self.pidfile} can't be read ({reason}); check the path") from None
+        except ValueError:
             raise HookError(f"{self.pidfile} holds no process number; check the path") from None
         if number <= 1:
             raise HookError(f"{self.pidfile} holds {number}, which is nobody to signal")

@@ -1,0 +1,37 @@
+"""The limits that docs/running.md tells are those of the code."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from job import daemon, once, verbs_work
+from job.config.settings import CommonSettings
+from job.oauth import transport
+
+PAGE = (Path(__file__).parent.parent / "docs" / "running.md").read_text(encoding="utf-8")
+
+
+def default_of(verb: str, option: str) -> object:
+    """Return the default of an option of a verb."""
+    options = {name: one.default for one in getattr(verbs_work, verb).params for name in one.opts}
+    return options[option]
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    """Each number of the table is the constant or the default that decides."""
+    common = {field.name: field.default for field in msgspec.structs.fields(CommonSettings)}
+    stop, last = default_of("run", "--stop-timeout"), default_of("once", "--timeout")
+    rows = dict(re.findall(r"^\| ([a-z `]+) \| (.*) \|$", PAGE, re.MULTILINE))
+
+    assert rows["work at once"].startswith(
+        f"{daemon.WORKERS} threads, at most {common['max_concurrency']} of them "
+    )
+    assert rows["one exchange"].startswith(f"`timeout`, {common['timeout']}".replace("15s", "15 s"))
+    assert rows["an answer of the token endpoint"] == f"{transport.MAX_BODY_BYTES >> 20} MiB"
+    assert (rows["a stop"], stop) == ("5 s (`--stop-timeout`)", "5s")
+    assert rows["a pass of `once`"] == (
+        f"50 s (`--timeout`) and {once.STOP_S:g} s for what is in hand; "
+        f"hooks up to {verbs_work.HOOKS_SETTLE_S:g} s more"
+    )
+    assert last == "50s"
