@@ -237,6 +237,7 @@ def test_a_certificate_that_cannot_be_shown_is_told() -> None:
         with pytest.raises(SecretUnavailable) as caught:
             asking.metadata()
         assert (caught.value.code, caught.value.sent) == ("certificate_unusable", False)
+        assert "/nowhere/c.pem cannot be read (No such file or directory)" in caught.value.message
 
 
 @pytest.mark.fault("discovery-down")

@@ -288,7 +288,7 @@ class Counted(MemorySink):
 
 def test_watching_reads_at_a_humane_rate_and_ends_with_the_last_state() -> None:
     """Files are read every 2 s, stores every 30 s; Ctrl-C gives the status of the last picture."""
-    clock, on = Time(61), console(80)
+    before, clock, on = set(threading.enumerate()), Time(61), console(80)
     file, store = Counted("file:/a", record()), Counted("aws-secrets-manager:b", record())
     looks = [
         Look("a", file, "key", Policy()),
@@ -299,10 +299,9 @@ def test_watching_reads_at_a_humane_rate_and_ends_with_the_last_state() -> None:
     lines = printed(on)
     assert "● Every token is good, for at least 45m 39s" in lines
     assert lines[-1] == f"{clock_time(NOW + 61)}, Ctrl-C ends"
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread():
-            thread.join(10.0)
-            assert not thread.is_alive()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10.0)
+        assert not thread.is_alive()
 
 
 def test_watching_tells_what_has_become_of_a_token() -> None:

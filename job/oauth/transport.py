@@ -148,8 +148,10 @@ class _Trust:
     def _own_stamp(self) -> tuple[int, ...]:
         try:
             return tuple(number for path in self._certificate or () for number in _stamp(path))
-        except OSError:
-            raise _unusable_certificate() from None
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            what = f"the file {error.filename} cannot be read ({reason}); check the path"
+            raise _unusable_certificate(what) from None
 
 
 def _stamp(path: str) -> tuple[int, ...]:
@@ -163,14 +165,12 @@ def _show(context: ssl.SSLContext, certificate_file: str, key_file: str) -> None
     try:
         context.load_cert_chain(certificate_file, key_file, password=lambda: "")
     except OSError:  # ssl.SSLError too
-        raise _unusable_certificate() from None
+        what = "certificate_file and key_file cannot be used together; check both"
+        raise _unusable_certificate(what) from None
 
 
-def _unusable_certificate() -> SecretUnavailable:
-    return SecretUnavailable(
-        "certificate_unusable",
-        "no client certificate: certificate_file and key_file cannot be used together; check both",
-    )
+def _unusable_certificate(what: str) -> SecretUnavailable:
+    return SecretUnavailable("certificate_unusable", f"no client certificate: {what}")
 
 
 class _Adapter(HTTPAdapter):
