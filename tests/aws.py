@@ -25,7 +25,7 @@ REGION = "eu-central-1"
 Effect = Callable[[AWSRequest], AWSResponse | None]
 
 
-def make_client(endpoint_url: str, read_timeout: float = 2) -> "SecretsManagerClient":
+def make_client(endpoint_url: str, read_timeout: float = 10) -> "SecretsManagerClient":
     """Return a client that gives up at once, so that no test waits for botocore's retries."""
     session = boto3.Session("fake-key-id", "fake-key", region_name=REGION)
     config = Config(

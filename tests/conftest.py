@@ -54,7 +54,7 @@ def _client(moto_url: str) -> Iterator["SecretsManagerClient"]:
 def aws(moto_url: str, _client: "SecretsManagerClient") -> "SecretsManagerClient":
     """Give a client of an emulated AWS that holds nothing yet."""
     request = urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")  # noqa: S310  # the loopback address above
-    with urllib.request.urlopen(request, timeout=5):  # noqa: S310  # the same
+    with urllib.request.urlopen(request, timeout=30):  # noqa: S310  # the same
         return _client
 
 

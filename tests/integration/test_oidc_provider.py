@@ -193,7 +193,7 @@ def configuration(client: Client, issuer: str, aws_url: str, folder: Path) -> st
         client_secret = {{ file = "{folder}/{client.name}.secret" }}
         auth_method = "{client.method}"
         min_validity = "{MIN_VALIDITY}s"
-        retry_budget = "1s"
+        retry_budget = "2s"
 
         [[tokens.{client.name}.sinks]]
         type = "file"
