@@ -12,8 +12,8 @@ from job.errors import ConfigError
 from job.events import Event, crashed
 from job.observe.aside import Aside
 from job.once import OWN_BUG, STOP_S, Outcome, Pass, worst
-from job.verb import Job, Options
-from job.watch import Watch
+from job.verbs.common import Job, Options
+from job.wiring.watch import Watch
 
 MARGIN_S = 2.0
 """What is left of an invocation for the answer: AWS ends one that is late, and its log with it."""

@@ -20,7 +20,7 @@ from job.clock import system_clock
 from job.errors import ConfigError
 from job.events import crashed
 from job.text import WIDTH, entry, mistakes
-from job.verb import (
+from job.verbs.common import (
     COMMON,
     NO_TOKEN,
     UNWRITABLE,
@@ -34,8 +34,8 @@ from job.verb import (
     observer,
     options_of,
 )
-from job.verbs_provider import init, probe, providers
-from job.verbs_work import once, run
+from job.verbs.provider import init, probe, providers
+from job.verbs.work import once, run
 
 if TYPE_CHECKING:
     from job.tokens import FormatName
@@ -97,7 +97,7 @@ def check(options: Options, *, online: bool) -> int:
       1   something that --online tried is wrong
       78  the configuration can't be used
     """  # noqa: D301
-    from job.forecast import forecasts  # noqa: PLC0415
+    from job.verbs.forecast import forecasts  # noqa: PLC0415
 
     job, wrong = Job(options, os.environ), 0
     config = job.load(with_secrets=True)
@@ -105,7 +105,7 @@ def check(options: Options, *, online: bool) -> int:
     for plan in forecasts(config, job.wiring, online=online):
         click.echo(f"\n{plan}")
         if online:
-            from job.online import probe  # noqa: PLC0415
+            from job.verbs.online import probe  # noqa: PLC0415
 
             for finding in probe(plan.token, config, job.wiring, system_clock):
                 wrong += not finding.good
@@ -135,7 +135,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
       2   one is expired or missing
       78  the configuration can't be used
     """  # noqa: D301
-    from job import status as states  # noqa: PLC0415
+    from job.verbs import status as states  # noqa: PLC0415
 
     pictured = not as_json and _takes_pictures()
     if watching and not (pictured and sys.stdout.isatty()):
@@ -143,7 +143,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
     job = Job(options, os.environ)
     looks = states.looks(job.load(), job.wiring)
     if watching:
-        from job.status_view import terminal, watch  # noqa: PLC0415  # rich is 60 ms of CPU
+        from job.verbs.status_view import terminal, watch  # noqa: PLC0415  # rich is 60 ms of CPU
 
         return watch(looks, terminal(), system_clock)
     now = time.time()
@@ -151,7 +151,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found]))
     elif pictured:
-        from job.status_view import drawn, terminal  # noqa: PLC0415  # as above
+        from job.verbs.status_view import drawn, terminal  # noqa: PLC0415  # as above
 
         click.echo(drawn(found, now, terminal()), nl=False, color=True)
     else:
@@ -193,8 +193,8 @@ def get(options: Options, name: str, layout: "FormatName") -> int:
       78  the configuration can't be used
     """  # noqa: D301
     from job.once import worst  # noqa: PLC0415
-    from job.status import current_record  # noqa: PLC0415
     from job.tokens import OutputFormat, render  # noqa: PLC0415
+    from job.verbs.status import current_record  # noqa: PLC0415
 
     job = Job(options, os.environ)
     config = job.load()

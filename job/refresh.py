@@ -21,7 +21,7 @@ from job.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
-from job.limits import PutOff, Turn, at_once
+from job.limits.turns import PutOff, Turn, at_once
 from job.schedule import Plan, Policy, broken_promise
 from job.secret import Secret
 from job.sinks import Sink, Superseded

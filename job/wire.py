@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from job.aws import Account, AwsClients
-from job.budget_file import BudgetFile
 from job.clock import Clock
 from job.config import Config
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
 from job.config.values import seconds
-from job.gates import Gates, budget_files, client_of
-from job.limits import Turn
+from job.limits.budget_file import BudgetFile
+from job.limits.throttle import Gate
+from job.limits.turns import Turn
 from job.refresh import Refresher, TokenSource
 from job.rotation import RotatingSource
 from job.schedule import Plan, Policy
 from job.secret import Secret
 from job.sinks import Sink
 from job.sinks.file import FileSink, sweep
-from job.sources import LazySource, Sources, key_of
-from job.throttle import Gate
 from job.tokens import OutputFormat
+from job.wiring.gates import Gates, budget_files, client_of
+from job.wiring.sources import LazySource, Sources, key_of
 
 if TYPE_CHECKING:
     from job.sinks.secrets_manager import SecretsManagerSink

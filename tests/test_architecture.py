@@ -20,17 +20,17 @@ ORDER = """
     __main__
     reader
     aws_lambda cli
-    verbs_provider verbs_work
-    verb demo.command status_view
-    forecast online providers starter status twice
-    probe
-    watch
+    verbs.provider verbs.work
+    verbs.common demo.command verbs.status_view
+    verbs.forecast verbs.online verbs.providers verbs.starter verbs.status verbs.twice
+    verbs.probe
+    wiring.watch
     wire
-    gates
-    sources
-    rehearsal
-    client_proof
-    credentials
+    wiring.gates
+    wiring.sources
+    wiring.rehearsal
+    wiring.client_proof
+    wiring.credentials
     config
     config.environment config.presets
     config.shape
@@ -60,13 +60,13 @@ ORDER = """
     sinks.aws_errors sinks.secret_text
     sinks
     demo.view demo.server
-    throttle
-    budget_file observe.aside observe.log
+    limits.throttle
+    limits.budget_file observe.aside observe.log
     tokens
     events
-    limits secret verdict
+    limits.turns secret verdict
     aws clock deadline errors pool process text
-    __init__ oauth demo observe
+    __init__ oauth demo observe limits verbs wiring
 """
 """Top to bottom: a module imports from lower rows only, never from its own or a higher one."""
 
@@ -74,7 +74,7 @@ FENCES: dict[str, set[str]] = {
     "apscheduler": {"daemon"},
     "boto3": {"aws"},
     "botocore": {"aws"},
-    "click": {"cli", "verb", "verbs_provider", "verbs_work"},
+    "click": {"cli", "verbs.common", "verbs.provider", "verbs.work"},
     "cryptography": {"oauth.keys"},
     "jwt": {"oauth.assertion", "oauth.keys"},
     "msgspec": {
@@ -87,9 +87,9 @@ FENCES: dict[str, set[str]] = {
         "config.values",
         "sinks.secret_text",
         "wire",
-        "client_proof",
+        "wiring.client_proof",
         "config.watch_settings",
-        "watch",
+        "wiring.watch",
     },
     "anyio": {"reader"},
     "httpx": {"reader"},
@@ -100,9 +100,9 @@ FENCES: dict[str, set[str]] = {
         "oauth.request",
         "oauth.transport",
         "reader",
-        "twice",
+        "verbs.twice",
     },
-    "rich": {"demo.command", "demo.view", "status_view"},
+    "rich": {"demo.command", "demo.view", "verbs.status_view"},
     "structlog": {"observe.log"},
     "waitress": {"observe.http"},
     "urllib3": {"oauth.transport"},
@@ -119,9 +119,9 @@ BROUGHT_ALONG = {"anyio", "httpx"}
 """What the caller of a function has already, or it would not call it."""
 
 PURE = """
-    errors events limits oauth.answer oauth.expiry oauth.introspection oauth.metadata oauth.refusal
-    oauth.response schedule state text tokens transitions verdict
-    probe providers starter
+    errors events limits.turns oauth.answer oauth.expiry oauth.introspection oauth.metadata
+    oauth.refusal oauth.response schedule state text tokens transitions verdict
+    verbs.probe verbs.providers verbs.starter
 """
 IMPURE_LIBRARY = """
     asyncio ctypes fcntl io logging os pathlib queue random resource secrets select shutil signal
@@ -129,7 +129,7 @@ IMPURE_LIBRARY = """
 """
 IMPURE_CALLS = {"now", "today", "utcnow", "open", "print", "input"}
 
-OUTERMOST = {"aws_lambda", "cli", "verbs_provider", "verbs_work"}
+OUTERMOST = {"aws_lambda", "cli", "verbs.provider", "verbs.work"}
 OF_THE_PROCESS = {
     ("os", "environ"),
     ("os", "environb"),

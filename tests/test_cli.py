@@ -24,9 +24,9 @@ from token_server import TokenServer, refusal, token
 from job import __version__
 from job.cli import cli, exit_status
 from job.config import Config, tokens_of
-from job.sources import key_of
 from job.tokens import OutputFormat
 from job.wire import Wiring
+from job.wiring.sources import key_of
 
 ROOT = Path(__file__).parent.parent
 VERBS = [

@@ -18,14 +18,14 @@ from joserfc.jwk import import_key
 from token_server import Seen, TokenServer, authority
 
 from job.aws import AwsClients
-from job.client_proof import Place, auth_of, proof_of
 from job.config import tokens_of
 from job.config.settings import TokenSettings
-from job.credentials import Credentials
 from job.errors import ExchangeError
 from job.secret import Secret
-from job.sources import key_of
 from job.wire import Wiring
+from job.wiring.client_proof import Place, auth_of, proof_of
+from job.wiring.credentials import Credentials
+from job.wiring.sources import key_of
 
 LONG = "a secret that is long enough for HS256"
 CLIENT = client_certificate("client")

@@ -15,9 +15,9 @@ from job.aws_secrets import WebIdentityToken
 from job.config import tokens_of
 from job.config.secret_checks import of_source
 from job.config.secret_settings import AssertionSettings, SecretSettings
-from job.credentials import Credentials
 from job.errors import ConfigError
 from job.secret import Secret
+from job.wiring.credentials import Credentials
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

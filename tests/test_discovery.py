@@ -10,7 +10,6 @@ from token_server import TokenServer, answer, stall
 from token_server import token as token_answer
 
 from job.aws import AwsClients
-from job.client_proof import Place, chosen, published
 from job.clock import Moment
 from job.config import tokens_of
 from job.config.settings import TokenSettings
@@ -25,8 +24,9 @@ from job.oauth.answer import Answer
 from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, DiscoveredSource, Discovery
 from job.oauth.metadata import Metadata, metadata_of, places_of
 from job.oauth.transport import Transport
-from job.sources import Sources, key_of
 from job.tokens import Token
+from job.wiring.client_proof import Place, chosen, published
+from job.wiring.sources import Sources, key_of
 
 ISSUER = "https://as.example/realms/one"
 PLACE = "https://as.example/.well-known/oauth-authorization-server/realms/one"

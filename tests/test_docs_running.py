@@ -5,9 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from job import daemon, once, verbs_work
+from job import daemon, once
 from job.config.settings import CommonSettings
 from job.oauth import transport
+from job.verbs import work as verbs_work
 
 PAGE = (Path(__file__).parent.parent / "docs" / "running.md").read_text(encoding="utf-8")
 

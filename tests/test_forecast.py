@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from job.clock import system_clock
 from job.config import Config, tokens_of
-from job.forecast import VERSIONS_PER_DAY, Forecast, forecasts, life_that_fits
 from job.schedule import Policy, Reissue, due_at
-from job.sources import key_of
+from job.verbs.forecast import VERSIONS_PER_DAY, Forecast, forecasts, life_that_fits
 from job.wire import Wiring
+from job.wiring.sources import key_of
 
 BASE: Mapping[str, Any] = {
     "token_url": "https://as.example/token?tenant=hidden",

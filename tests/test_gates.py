@@ -10,9 +10,9 @@ import token_server
 from job.clock import system_clock
 from job.config import Config, tokens_of
 from job.errors import ConfigError
-from job.gates import budget_files, client_of
 from job.refresh import Refresher
 from job.wire import Wiring
+from job.wiring.gates import budget_files, client_of
 
 BASE: Mapping[str, Any] = {
     "token_url": "https://as.example/token",

@@ -14,7 +14,7 @@ from job.aws_secrets import DEADLINE_S, LOOK_S
 from job.config import tokens_of
 from job.config.secret_checks import IDENTITY, PLACES
 from job.config.settings import CommonSettings
-from job.limits import LINE_CAP_S, RESERVE
+from job.limits.turns import LINE_CAP_S, RESERVE
 from job.schedule import REJECTED_S
 from job.secret import CommandSecret
 from job.state import SECRET_LOOK_S

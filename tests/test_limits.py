@@ -6,7 +6,7 @@ import math
 import pytest
 
 from job.config.values import rate
-from job.limits import LINE_CAP_S, Budget, Endpoint, Rate
+from job.limits.turns import LINE_CAP_S, Budget, Endpoint, Rate
 
 T0 = 1_764_000_000.0
 HOUR = 3600.0

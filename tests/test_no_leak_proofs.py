@@ -18,9 +18,9 @@ from token_server import Seen, TokenServer, answer
 from job.clock import system_clock
 from job.config import Config, tokens_of
 from job.events import TokenRefreshFailed
-from job.forecast import forecasts
 from job.observe.log import log_observer
-from job.online import probe
+from job.verbs.forecast import forecasts
+from job.verbs.online import probe
 from job.wire import Wiring
 
 PAIR = client_certificate("client")

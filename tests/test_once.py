@@ -17,12 +17,12 @@ from job.events import (
     TokenPromiseUnholdable,
     TokenUnchanged,
 )
-from job.limits import Rate
+from job.limits.throttle import Gate, Throttle
+from job.limits.turns import Rate
 from job.once import WORKERS, Outcome, Pass, worst
 from job.refresh import Refresher, TokenSource
 from job.schedule import Plan, Policy
 from job.sinks import Sink
-from job.throttle import Gate, Throttle
 from job.tokens import Token
 
 PATIENCE_S = 10.0

@@ -15,8 +15,8 @@ from token_server import TokenServer, answer, authority, refusal
 
 from job.config import Config, tokens_of
 from job.demo.server import AuthorizationServer, Client
-from job.online import Finding, probe
 from job.secret import Secret
+from job.verbs.online import Finding, probe
 from job.wire import Wiring
 
 if TYPE_CHECKING:

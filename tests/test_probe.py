@@ -11,8 +11,8 @@ from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings
 from job.oauth.answer import Answer, AnswerRules
 from job.oauth.response import token_of
-from job.probe import Reply, Report, Verdict, report, warning
 from job.secret import Secret
+from job.verbs.probe import Reply, Report, Verdict, report, warning
 
 UNKNOWN = Verdict(None, "neither probe_url nor introspection_url is set")
 WORKS = Verdict(works=True, how="probe_url answers HTTP 200")

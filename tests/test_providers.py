@@ -3,7 +3,7 @@
 import pytest
 
 from job.config.presets import Need, Preset, catalogue, presets
-from job.providers import explained, listing
+from job.verbs.providers import explained, listing
 
 CATALOGUE = catalogue()
 SOME = {

@@ -11,8 +11,8 @@ from fakes import START, FakeClock
 
 from job.config import tokens_of
 from job.errors import SecretUnavailable
-from job.rehearsal import Rehearsal
 from job.wire import Wiring
+from job.wiring.rehearsal import Rehearsal
 
 NOW = dt.datetime.fromtimestamp(START, dt.UTC)
 PAIR = client_certificate("client", NOW + dt.timedelta(days=90))

@@ -10,7 +10,7 @@ from job.config import tokens_of
 from job.config.presets import Preset, presets
 from job.config.sink_settings import FileSinkSettings
 from job.errors import ConfigError
-from job.starter import starter
+from job.verbs.starter import starter
 
 KNOWN = presets()
 SECRET_METHODS = {"client_secret_basic", "client_secret_post", "client_secret_jwt"}

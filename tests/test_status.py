@@ -12,8 +12,8 @@ from job.config import Config, tokens_of
 from job.errors import SinkRejected, SinkUnavailable
 from job.schedule import Policy
 from job.sinks.file import FileSink
-from job.sources import key_of
-from job.status import (
+from job.tokens import OutputFormat, Record
+from job.verbs.status import (
     FILES_S,
     LATE,
     NOT_REFRESHED,
@@ -28,8 +28,8 @@ from job.status import (
     table,
     worst,
 )
-from job.tokens import OutputFormat, Record
 from job.wire import Wiring
+from job.wiring.sources import key_of
 
 POLICY = Policy()
 LIFE = 3600

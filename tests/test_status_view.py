@@ -14,8 +14,8 @@ from rich.console import Console
 from job.clock import Moment
 from job.errors import SinkRejected
 from job.schedule import Policy
-from job.status import Look, Row, rows
-from job.status_view import PROBLEMS_SHOWN, Picture, clock_time, drawn, terminal, watch
+from job.verbs.status import Look, Row, rows
+from job.verbs.status_view import PROBLEMS_SHOWN, Picture, clock_time, drawn, terminal, watch
 
 NOW = START + 800
 DENIED = "/run/tokens/billing.json: this process may not read it; chown it to this user"

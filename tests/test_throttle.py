@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from fakes import START, AnsweringSource, FakeClock, MemorySink, ScriptedSource, token
 
-from job.budget_file import BudgetFile, Spending
 from job.errors import EndpointUnavailable, ExchangeError, RequestRejected, SecretUnavailable
 from job.events import Event, TokenBudgetShort, TokenRefreshed
-from job.limits import Budget, PutOff, Rate
+from job.limits.budget_file import BudgetFile, Spending
+from job.limits.throttle import Gate, Throttle
+from job.limits.turns import Budget, PutOff, Rate
 from job.refresh import Refresher
 from job.schedule import Plan, Policy
-from job.throttle import Gate, Throttle
 from job.tokens import Token, record_of
 
 HOUR = 3600.0

@@ -12,11 +12,11 @@ from job.aws import AwsClients
 from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.errors import EndpointUnavailable, RequestRejected
-from job.limits import PutOff, at_once
+from job.limits.turns import PutOff, at_once
 from job.oauth.exchange import ClientCredentials
-from job.probe import Verdict
-from job.sources import Sources
-from job.twice import ask_twice, verdict
+from job.verbs.probe import Verdict
+from job.verbs.twice import ask_twice, verdict
+from job.wiring.sources import Sources
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from token_server import Step, TokenServer, answer, refusal, token
 
 from job.cli import exit_status
 from job.config.presets import catalogue, presets
-from job.starter import starter
+from job.verbs.starter import starter
 
 ROOT = Path(__file__).parent.parent
 KNOWN = presets()

@@ -22,8 +22,8 @@ from job.events import (
     TokenDelivered,
     TokenRefreshed,
 )
-from job.watch import Watch
 from job.wire import Wiring
+from job.wiring.watch import Watch
 
 PATIENCE_S = 10.0
 ENVIRON = {"CLIENT_SECRET": "s3cret", "HMAC": "key", "PATH": os.environ["PATH"], "MORE": "more"}

@@ -17,9 +17,9 @@ from job.config.settings import TokenSettings
 from job.schedule import Policy
 from job.secret import Secret
 from job.sinks.file import FileSink
-from job.sources import key_of, params_of, proxy_for
 from job.tokens import OutputFormat, request_key
 from job.wire import Wiring
+from job.wiring.sources import key_of, params_of, proxy_for
 
 BASE: Mapping[str, Any] = {
     "token_url": "https://as.example/token",

@@ -6,8 +6,8 @@ import time
 
 from job.config import load
 from job.secret import Secret
-from job.sources import key_of
 from job.tokens import OutputFormat, Token, record_of, render
+from job.wiring.sources import key_of
 
 LIFE_S = 3600
 DUE_AFTER_S = 2412

@@ -33,9 +33,9 @@ class SecretSettings(Table, frozen=True, kw_only=True):
         Annotated[str, Meta(description="The name or ARN of a secret in AWS Secrets Manager.")]
         | None
     ) = None
-    key: (
-        Annotated[str, Meta(description="With aws_secret: the key of a JSON secret.")] | None
-    ) = None
+    key: Annotated[str, Meta(description="With aws_secret: the key of a JSON secret.")] | None = (
+        None
+    )
     aws_parameter: (
         Annotated[
             str, Meta(description="The name or ARN of a parameter in AWS SSM Parameter Store.")
@@ -63,6 +63,6 @@ class AssertionSettings(SecretSettings, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    duration: Annotated[
-        Duration, Meta(description="The life of the token from AWS, 1m to 1h.")
-    ] = "5m"
+    duration: Annotated[Duration, Meta(description="The life of the token from AWS, 1m to 1h.")] = (
+        "5m"
+    )

@@ -127,9 +127,9 @@ class CommonSettings(Table, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    assertion_lifetime: Annotated[
-        Duration, Meta(description="How long an assertion is valid.")
-    ] = "60s"
+    assertion_lifetime: Annotated[Duration, Meta(description="How long an assertion is valid.")] = (
+        "60s"
+    )
     assertion_claims: Annotated[
         dict[str, str],
         Meta(description="Further claims of assertions; an empty text leaves one out."),

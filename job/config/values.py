@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from job.limits import Rate
+from job.limits.turns import Rate
 
 Duration = Annotated[
     str | int | float, Meta(description="A duration: 30s, 5m, 1h30m, or a number of seconds.")

@@ -24,8 +24,8 @@ from token_server import authority
 from job.clock import system_clock
 from job.config import tokens_of
 from job.errors import RequestRejected
-from job.sources import Sources
 from job.wire import Wiring
+from job.wiring.sources import Sources
 
 ROOT = Path(__file__).parent.parent.parent
 LIFETIME = 60

@@ -18,8 +18,8 @@ from fakes import record
 
 from job.clock import system_clock
 from job.config import load
-from job.sources import key_of
 from job.wire import Wiring
+from job.wiring.sources import key_of
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from job.errors import ConfigError, ExchangeError
-from job.verb import Job, Options, chosen_names, command
+from job.verbs.common import Job, Options, chosen_names, command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ def init(options: Options, provider: str | None) -> int:
       freshtoken init tiki      for one of `freshtoken providers`
     """  # noqa: D301  # \b keeps click from wrapping the lines
     from job.config.presets import presets  # noqa: PLC0415
-    from job.starter import starter  # noqa: PLC0415
+    from job.verbs.starter import starter  # noqa: PLC0415
 
     preset = None if provider is None else _known(provider, presets())
     path = options.config or os.environ.get("FRESHTOKEN_CONFIG") or "freshtoken.toml"
@@ -59,7 +59,7 @@ def providers(options: Options, name: str | None, *, as_json: bool) -> int:  # n
       freshtoken init zoom         write a configuration for it
     """  # noqa: D301
     from job.config.presets import catalogue, presets  # noqa: PLC0415
-    from job.providers import explained, listing  # noqa: PLC0415
+    from job.verbs.providers import explained, listing  # noqa: PLC0415
 
     chosen = presets() if name is None else {name: _known(name, catalogue())}
     if as_json:
@@ -94,7 +94,7 @@ def probe(options: Options, name: str, *, yes: bool, as_json: bool) -> int:
       77  the server rejected us: credentials, permissions
       78  the configuration can't be used
     """  # noqa: D301
-    from job.probe import report, warning  # noqa: PLC0415
+    from job.verbs.probe import report, warning  # noqa: PLC0415
 
     job = Job(options, os.environ)
     config = job.load(with_secrets=True)
@@ -102,7 +102,7 @@ def probe(options: Options, name: str, *, yes: bool, as_json: bool) -> int:
     settings = config.tokens[name]
     if not yes:
         _ask(warning(name, settings))
-    from job.twice import ask_twice, verdict  # noqa: PLC0415  # requests, after the question
+    from job.verbs.twice import ask_twice, verdict  # noqa: PLC0415  # requests, after the question
 
     try:
         settled, exchange = job.wiring.sources.exchange(settings, config.folder)

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from job.budget_file import BudgetFile
 from job.config import Config
 from job.config.presets import Preset, presets
 from job.config.request_checks import secret_in_url
@@ -13,13 +12,14 @@ from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.config.values import rate, seconds
 from job.errors import SinkError
-from job.gates import budget_files, client_of
+from job.limits.budget_file import BudgetFile
 from job.schedule import Policy, broken_promise, due_at
 from job.secret import Secret
 from job.sinks import Sink
 from job.text import DAY_S, duration, entry
 from job.tokens import Token
 from job.wire import Wiring
+from job.wiring.gates import budget_files, client_of
 
 ASSUMED_LIFE_S = 3600
 PLACES = {"form": "in a form", "json": "in a JSON object", "query": "in the URL"}

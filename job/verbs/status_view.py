@@ -15,7 +15,7 @@ from rich.text import Text
 
 from job.clock import Clock
 from job.process import TO_END, Signals
-from job.status import Look, Row, refresh, summary, time_left, worst, worst_first
+from job.verbs.status import Look, Row, refresh, summary, time_left, worst, worst_first
 from job.verdict import WORDS
 
 WIDE = 100

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from job.aws import AwsClients
-from job.client_proof import (
+from job.clock import Clock
+from job.config.client_checks import ASSERTING
+from job.config.secret_settings import SecretSettings
+from job.config.settings import CommonSettings, TokenSettings
+from job.config.values import seconds
+from job.refresh import TokenSource
+from job.secret import WatchedSecret
+from job.tokens import Token, request_key
+from job.wiring.client_proof import (
     Place,
     auth_of,
     certificate_of,
@@ -16,16 +24,8 @@ from job.client_proof import (
     proof_of,
     published,
 )
-from job.clock import Clock
-from job.config.client_checks import ASSERTING
-from job.config.secret_settings import SecretSettings
-from job.config.settings import CommonSettings, TokenSettings
-from job.config.values import seconds
-from job.credentials import Credentials
-from job.refresh import TokenSource
-from job.rehearsal import Rehearsal
-from job.secret import WatchedSecret
-from job.tokens import Token, request_key
+from job.wiring.credentials import Credentials
+from job.wiring.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
     from job.oauth.answer import AnswerRules

@@ -13,7 +13,7 @@ from job.errors import ConfigError
 from job.events import Event, crashed
 from job.observe.aside import Aside
 from job.process import TO_END, TO_RUN, Signals
-from job.verb import (
+from job.verbs.common import (
     COMMON,
     NO_TOKEN,
     UNWRITABLE,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from job.config import Config
     from job.daemon import Daemon
     from job.refresh import Refresher
-    from job.watch import Watch
+    from job.wiring.watch import Watch
 
 LOG_HANGS_S = 0.25
 """How long `run` waits for whoever reads its log, when all else is done; `once` has more time."""
@@ -57,7 +57,7 @@ def run(options: Options, stop_timeout: str) -> int:
       kill -USR1 PID    refresh every token now
     """  # noqa: D301  # \b keeps click from wrapping the lines
     with Signals(TO_RUN, leaving=SystemExit(0)) as signals:
-        from job.watch import Watch  # noqa: PLC0415
+        from job.wiring.watch import Watch  # noqa: PLC0415
 
         stop_s, job = duration(stop_timeout), Job(options, os.environ)
         try:
@@ -140,7 +140,7 @@ def once(  # one argument for each option
     """  # noqa: D301
     with Signals(TO_END, leaving=SystemExit(NO_TOKEN)) as signals:
         from job.once import Pass, worst  # noqa: PLC0415
-        from job.watch import Watch  # noqa: PLC0415
+        from job.wiring.watch import Watch  # noqa: PLC0415
 
         timeout_s, job = duration(timeout), Job(options, os.environ)
         try:

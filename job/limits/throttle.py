@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from job.budget_file import BudgetFile, Spending
 from job.clock import Clock
 from job.errors import ExchangeError
-from job.limits import Budget, Endpoint, PutOff, Rate, Shortage
+from job.limits.budget_file import BudgetFile, Spending
+from job.limits.turns import Budget, Endpoint, PutOff, Rate, Shortage
 
 PATIENCE_S = 0.1
 """The daemon's ticks are a second apart, and the turns of a rate a moment later than that."""

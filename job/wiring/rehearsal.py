@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
-from job.client_proof import Place, auth_of, certificate_of
 from job.clock import Clock
 from job.config.client_checks import proofs_of
 from job.config.settings import TokenSettings
@@ -14,6 +13,7 @@ from job.errors import SecretUnavailable
 from job.oauth.certificate import CertificateFiles, expiry_of
 from job.secret import WatchedSecret
 from job.text import DAY_S
+from job.wiring.client_proof import Place, auth_of, certificate_of
 
 SOON_DAYS = 14
 NAMES = {

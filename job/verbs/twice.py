@@ -6,13 +6,13 @@ from collections.abc import Callable
 from requests import PreparedRequest
 
 from job.errors import EndpointUnavailable, ExchangeError
-from job.limits import PutOff, Turn
+from job.limits.turns import PutOff, Turn
 from job.oauth.answer import Answer, members_of
 from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest, prepared
-from job.probe import Reply, Verdict
 from job.text import duration
 from job.tokens import Token
+from job.verbs.probe import Reply, Verdict
 
 DEAD = 401
 PATIENCE_S = 60.0

@@ -13,9 +13,9 @@ import msgspec
 from job.clock import Clock
 from job.config.settings import AuthMethod, CommonSettings, TokenSettings
 from job.config.values import seconds
-from job.credentials import Credentials
 from job.oauth.certificate import CertificateFiles, content
 from job.secret import Secret, WatchedSecret
+from job.wiring.credentials import Credentials
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase

@@ -10,11 +10,11 @@ from job.config.sink_settings import FileSinkSettings
 from job.errors import SinkError
 from job.schedule import Policy, due_at, risk_at
 from job.sinks import Sink
-from job.sources import key_of
 from job.text import duration, wrapped
 from job.tokens import Record
 from job.verdict import WORDS, badness, many, verdict
 from job.wire import Wiring
+from job.wiring.sources import key_of
 
 NEVER_STORED = "no token has been stored yet; run `freshtoken once`"
 NOT_REFRESHED = "it is not being refreshed; see the log of `freshtoken run`"

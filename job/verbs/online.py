@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from job.client_proof import chosen, published
 from job.clock import Clock
 from job.config import Config
 from job.config.settings import TokenSettings
@@ -19,8 +18,9 @@ from job.oauth.metadata import Metadata
 from job.oauth.refusal import refusal_of
 from job.oauth.request import TokenRequest, prepared
 from job.sinks import Sink
-from job.sources import token_url_of
 from job.wire import Wiring
+from job.wiring.client_proof import chosen, published
+from job.wiring.sources import token_url_of
 
 SKEW_S = 30.0
 NO_ENDPOINT = (404, 405, 407, 410, 429)

@@ -4,14 +4,14 @@ import hashlib
 import os.path
 from collections.abc import Iterator, Mapping
 
-from job.budget_file import BudgetFile
 from job.clock import Clock
 from job.config import Config
 from job.config.limit_checks import endpoint_of
 from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings
 from job.config.values import rate
-from job.throttle import Gate, Throttle
+from job.limits.budget_file import BudgetFile
+from job.limits.throttle import Gate, Throttle
 
 CLIENT_LENGTH = 16
 

@@ -1,0 +1,1 @@
+"""How many exchanges may be made, and when."""
