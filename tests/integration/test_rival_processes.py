@@ -173,14 +173,18 @@ def test_two_daemons_and_cron_share_a_secret(
     moto_url: str,
     aws_environ: object,
 ) -> None:
-    """Promise: without a lock nearly every period has one exchange, and none goes back."""
+    """Promise: without a lock no token goes back, and no period has an exchange for each writer.
+
+    Tokens this short leave no room for jitter, so rivals meet far more often than in real life
+    (docs/rivals.md has the measured rate).
+    """
     server.lifetime_s = LIFE_S
     config = configure(tmp_path, server.token_url, secret_sink(moto_url), SHORT, server.secret)  # type: ignore[attr-defined]
     seen, statuses = keep(config, processes, in_secret(aws))
 
     assert (len(set(seen)), statuses) == (len(seen), {0})
     assert len(seen) >= 3
-    assert len(seen) <= server.exchanges("tiki") <= len(seen) + 2
+    assert len(seen) <= server.exchanges("tiki") <= 2 * len(seen)
 
 
 # Holders of the lock
