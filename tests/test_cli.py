@@ -218,6 +218,30 @@ def test_once_with_force_refreshes_what_is_named(run: Run) -> None:
     assert len(server.requests) == 1
 
 
+def test_once_with_metrics(run: Run) -> None:
+    """The numbers of each run go on from those of the run before, also when nothing was due."""
+    with TokenServer(token("tok")) as server:
+        write(url=server.url)
+        statuses = [run("once", "--metrics-file", "m.prom")[0] for _ in range(2)]
+        assert len(server.requests) == 1
+    assert statuses == [0, 0]
+    told = Path("m.prom").read_text()
+    assert 'freshtoken_exchanges_total{outcome="success",token="one"} 1.0' in told
+    assert 'freshtoken_token_current{token="one"} 1.0' in told
+
+
+def test_once_with_metrics_that_cannot_be_written(run: Run) -> None:
+    """The token is kept all the same; the status tells, for old numbers would look good."""
+    with TokenServer(token("tok")) as server:
+        write(url=server.url)
+        status, _, err = run("once", "--metrics-file", "nowhere/m.prom")
+    assert status == 74
+    assert err.splitlines()[-1] == (
+        "nowhere/m.prom: the metrics can't be written (No such file or directory); check the path"
+    )
+    assert Path("one.json").exists()
+
+
 def test_once_as_json(run: Run) -> None:
     """--json prints the outcome of each token on standard output, also when nothing was due."""
     with TokenServer(token("new")) as server:

@@ -343,6 +343,17 @@ def test_a_dead_sweep_is_seen() -> None:
     assert commands == [("dead", "the sweep has missed 10 ticks")]
 
 
+@pytest.mark.fault("sweep-dead")
+def test_a_probe_sees_whether_the_sweep_is_alive() -> None:
+    """Promise: it is told before the process ends of it, and not before there was a sweep."""
+    daemon = Scene().daemon
+    seen = []
+    for _ in range(DEAD_AFTER_LOOKS):
+        seen.append(daemon.is_alive())
+        daemon._guard.look()  # as its own thread does each second
+    assert seen == [True] * 6 + [False] * 4
+
+
 def test_a_sweep_that_ticks_is_alive() -> None:
     """Promise: one tick among ten looks is enough."""
     _, guard, commands = looking()

@@ -164,8 +164,6 @@ def _kinds(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _words(schema: Mapping[str, Any]) -> str:
-    if "$ref" in schema:
-        return SOURCES
     if "enum" in schema:
         return "one of " + ", ".join(f'"{value}"' for value in schema["enum"])
     kind = "texts" if schema.get("items", {}).get("type") == "string" else schema["type"]

@@ -18,7 +18,6 @@ from job.process import release_signals
 if TYPE_CHECKING:
     from job.config import Config
     from job.observe.log import LogFormat, LogLevel
-    from job.refresh import Refresher
     from job.secret import Secret
 
 UNWRITABLE, NO_TOKEN = 74, 75
@@ -68,10 +67,6 @@ class Job:
         from job.config import load  # noqa: PLC0415
 
         return load(self._options.config, self._environ, with_secrets=with_secrets)
-
-    def refreshers(self) -> "dict[str, Refresher]":
-        """Return a refresher for each token; raises ConfigError."""
-        return self.wiring.refreshers(self.load(with_secrets=True))
 
     def report(self, event: Event) -> None:
         """Log an event on standard error; where that can't be written, the work goes on."""

@@ -98,8 +98,9 @@ def stop_at(folder: Path, moment_s: float, *numbers: signal.Signals) -> str:
         asked = len(server.requests)
     events = [json.loads(line)["event"] for line in told.splitlines()]
     whole = ["job.started", *["token.refreshed", "token.delivered"] * asked, "job.stopped"]
-    # Python itself needs some 10 ms before our first line: until then a signal kills.
-    killed = process.returncode == -numbers[0] and not events and moment_s < LATEST_S / 2
+    # Until our first line a signal kills, and a busy machine takes long to come to it. What comes
+    # after that is shown exactly by test_sigterm_while_it_is_being_loaded.
+    killed = process.returncode == -numbers[0] and not events and not asked
     files = {"one.json", ".one.json.lock"} if asked else set()
     wrong = [
         f"status {process.returncode}" if process.returncode and not killed else "",
