@@ -75,7 +75,7 @@ def run(options: Options, stop_timeout: str) -> int:
                 watch.stop(HOOKS_S)
         except ConfigError as error:
             return job.rejected(error)
-        return _leave(status_code, report)
+        return leave(status_code, report)
 
 
 def _daemon(
@@ -165,7 +165,7 @@ def once(  # one argument for each option
         if as_json:
             tokens = {outcome.token: outcome.as_json() for outcome in outcomes}
             click.echo(json.dumps({"exit_status": status_code, "tokens": tokens}))
-        return _leave(_written(watch, metrics_file) or status_code, report)
+        return leave(_written(watch, metrics_file) or status_code, report)
 
 
 def _written(watch: "Watch", path: str | None) -> int:
@@ -184,8 +184,8 @@ def _written(watch: "Watch", path: str | None) -> int:
     return 0
 
 
-def _leave(status_code: int, log: Aside) -> int:
+def leave(status_code: int, log: Aside, at_once: Callable[[int], object] = os._exit) -> int:
     """Return the status; a log that hangs has a lock that the interpreter's own end waits for."""
     if log.hangs:
-        os._exit(status_code)
+        at_once(status_code)
     return status_code
