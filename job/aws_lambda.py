@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from job.clock import system_clock
 from job.errors import ConfigError
-from job.events import Event, crashed
+from job.events import crashed
 from job.observe.aside import Aside
-from job.once import OWN_BUG, STOP_S, Outcome, Pass, worst
+from job.once import OWN_BUG, STOP_S, Outcome, Pass, summary
 from job.verbs.common import Job, Options
 from job.wiring.watch import Watch
 
@@ -55,12 +55,11 @@ def handler(event: object, context: Context) -> dict[str, Any]:  # noqa: ARG001 
     except Exception as error:  # noqa: BLE001  # told as an event, without its values
         job.report(crashed(error, None))
         raise InvocationFailed(OWN_BUG, "a bug of freshtoken") from None
-    status = worst(outcome.exit_status for outcome in outcomes)
-    if status:
+    found = summary(outcomes)
+    if found["exit_status"]:
         failed = [outcome.token for outcome in outcomes if outcome.exit_status]
-        raise InvocationFailed(status, f"not current: {', '.join(failed)}")
-    tokens = {outcome.token: outcome.as_json() for outcome in outcomes}
-    return {"exit_status": status, "tokens": tokens}
+        raise InvocationFailed(found["exit_status"], f"not current: {', '.join(failed)}")
+    return found
 
 
 def _pass(job: Job, until: float) -> list[Outcome]:
@@ -73,14 +72,9 @@ def _pass(job: Job, until: float) -> list[Outcome]:
     with Aside(job.report, drain_s=LOG_S) as report:
         watch = Watch(job.wiring, report, system_clock)
         watch.follow_once(config, None)
-
-        def tell(event: Event) -> None:
-            report(event)
-            watch.observe(event)
-
         left = max(until - time.monotonic(), 0.0)
         stop_s = min(STOP_S, left / 2)
-        one = Pass(refreshers, tell, force=False, timeout_s=left - stop_s, stop_s=stop_s)
+        one = Pass(refreshers, watch.tell, force=False, timeout_s=left - stop_s, stop_s=stop_s)
         outcomes = one.run()
         watch.settle(max(until - time.monotonic(), 0.0))
     return outcomes

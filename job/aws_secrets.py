@@ -43,8 +43,27 @@ _ENABLE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _InAws(DearSource):
+    """What AWS gives, by calls that end within `deadline_s` seconds."""
+
+    deadline_s: float = DEADLINE_S
+    caller: Caller = field(default_factory=Caller, compare=False)
+
+    def ask(self, action: str, place: str, call: Callable[[], T]) -> T:
+        """Make a call of boto3; raises what went wrong in our words."""
+        try:
+            return self.caller.call(call, self.deadline_s)
+        except TimeoutError:
+            what = f"{place} took over {self.deadline_s:g} s"
+            error = unavailable(what, "check the network to AWS", passing=True)
+        except Exception as fault:  # noqa: BLE001  # all that runs here is boto3, its files and plug-ins
+            error = _unavailable(fault, action, place)
+        raise error
+
+
 @dataclass(frozen=True)
-class ManagedSecret(DearSource):
+class ManagedSecret(_InAws):
     """The current value of a secret in AWS Secrets Manager, or one `key` of its JSON object."""
 
     look_s: ClassVar[float] = LOOK_S
@@ -52,15 +71,11 @@ class ManagedSecret(DearSource):
     secret_id: str
     key: str | None
     client: "Callable[[], SecretsManagerClient]"
-    deadline_s: float = DEADLINE_S
-    caller: Caller = field(default_factory=Caller, compare=False)
 
     def resolve(self) -> Secret:
         """Ask for the value (GetSecretValue); raises SecretUnavailable."""
         place = f"the AWS secret {self.secret_id}"
-        answer = _ask(
-            self.caller,
-            self.deadline_s,
+        answer = self.ask(
             "secretsmanager:GetSecretValue",
             place,
             lambda: self.client().get_secret_value(SecretId=self.secret_id),
@@ -71,22 +86,18 @@ class ManagedSecret(DearSource):
 
 
 @dataclass(frozen=True)
-class ParameterSecret(DearSource):
+class ParameterSecret(_InAws):
     """The value of a parameter in AWS SSM Parameter Store, decrypted."""
 
     look_s: ClassVar[float] = LOOK_S
 
     name: str
     client: "Callable[[], SSMClient]"
-    deadline_s: float = DEADLINE_S
-    caller: Caller = field(default_factory=Caller, compare=False)
 
     def resolve(self) -> Secret:
         """Ask for the value (GetParameter); raises SecretUnavailable."""
         place = f"the AWS parameter {self.name}"
-        answer = _ask(
-            self.caller,
-            self.deadline_s,
+        answer = self.ask(
             "ssm:GetParameter",
             place,
             lambda: self.client().get_parameter(Name=self.name, WithDecryption=True),
@@ -95,7 +106,7 @@ class ParameterSecret(DearSource):
 
 
 @dataclass(frozen=True)
-class WebIdentityToken(DearSource):
+class WebIdentityToken(_InAws):
     """A signed token with which AWS says to `audience` who we are; another one each time.
 
     `duration_s` is its life, 60 to 3600. Only regional endpoints of STS give it.
@@ -105,15 +116,11 @@ class WebIdentityToken(DearSource):
     duration_s: int
     client: "Callable[[], STSClient]"
     algorithm: str = "RS256"
-    deadline_s: float = DEADLINE_S
-    caller: Caller = field(default_factory=Caller, compare=False)
 
     def resolve(self) -> Secret:
         """Ask for a token (GetWebIdentityToken); raises SecretUnavailable."""
         place = f"the AWS identity token for {self.audience}"
-        answer = _ask(
-            self.caller,
-            self.deadline_s,
+        answer = self.ask(
             "sts:GetWebIdentityToken",
             place,
             lambda: self.client().get_web_identity_token(
@@ -123,18 +130,6 @@ class WebIdentityToken(DearSource):
             ),
         )
         return secret_of(answer["WebIdentityToken"].encode(), place)
-
-
-def _ask(caller: Caller, deadline_s: float, action: str, place: str, call: Callable[[], T]) -> T:
-    """Make a call of boto3 that ends in time; raises what went wrong in our words."""
-    try:
-        return caller.call(call, deadline_s)
-    except TimeoutError:
-        what = f"{place} took over {deadline_s:g} s"
-        error = unavailable(what, "check the network to AWS", passing=True)
-    except Exception as fault:  # noqa: BLE001  # all that runs here is boto3, its files and plug-ins
-        error = _unavailable(fault, action, place)
-    raise error
 
 
 def _unavailable(fault: Exception, action: str, place: str) -> SecretUnavailable:

@@ -86,6 +86,16 @@ def worst(statuses: Iterable[int]) -> int:
     return max(statuses, key=SEVERITY.index, default=0)
 
 
+def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """Return what `once --json` prints: the worst exit status, and each token's outcome."""
+    tokens = {outcome.token: outcome for outcome in outcomes}
+    status = worst(outcome.exit_status for outcome in tokens.values())
+    return {
+        "exit_status": status,
+        "tokens": {name: outcome.as_json() for name, outcome in tokens.items()},
+    }
+
+
 class Pass:
     """One step for each refresher, several at a time, each reported as it ends if it is news.
 

@@ -51,7 +51,8 @@ def load(path: str | None, environ: Mapping[str, str], *, with_secrets: bool = F
         problems += amiss(environ)
     if problems:
         raise ConfigError(list(dict.fromkeys(map(str, problems))), origin)
-    return Config(tokens, folder, origin, _http(raw, problems))
+    http = msgspec.convert(raw["http"], HttpSettings) if "http" in raw else None
+    return Config(tokens, folder, origin, http)
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -110,20 +111,18 @@ def _examined(
     return tokens, problems
 
 
-def _http(raw: Mapping[str, Any], problems: list[Problem]) -> HttpSettings | None:
-    """Return where HTTP is answered, if anywhere; what is wrong with it goes to `problems`."""
+def _http(raw: Mapping[str, Any], problems: list[Problem]) -> None:
+    """Tell what is wrong with where HTTP is answered, if it is to be."""
     if "http" not in raw:
-        return None
+        return
     if not isinstance(raw["http"], dict):
         problems.append(Problem("http", 'must be a table: [http] with listen = "127.0.0.1:9464"'))
-        return None
+        return
     before = len(problems)
     cleaned = clean(raw["http"], HttpSettings, "http", problems)
-    if len(problems) > before:
-        return None
-    http = msgspec.convert(cleaned, HttpSettings)
-    problems += [Problem(f"http.{key}", text) for key, text in of_http(http)]
-    return http
+    if len(problems) == before:
+        found = of_http(msgspec.convert(cleaned, HttpSettings))
+        problems += [Problem(f"http.{key}", text) for key, text in found]
 
 
 def _token(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from job.config.values import Duration, OsText, Table
+from job.config.values import Duration, EndpointUrl, OsText, Profile, Region, Table
 
 
 class SecretSettings(Table, frozen=True, kw_only=True):
@@ -42,15 +42,9 @@ class SecretSettings(Table, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    region: (
-        Annotated[str, Meta(description="The AWS region; default: boto3's own choice.")] | None
-    ) = None
-    profile: (
-        Annotated[str, Meta(description="The profile of the shared AWS configuration.")] | None
-    ) = None
-    endpoint_url: (
-        Annotated[str, Meta(description="Another AWS endpoint, such as a VPC endpoint.")] | None
-    ) = None
+    region: Region = None
+    profile: Profile = None
+    endpoint_url: EndpointUrl = None
 
 
 class AssertionSettings(SecretSettings, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from job.config.values import OsText, Table
+from job.config.values import EndpointUrl, OsText, Profile, Region, Table
 
 Format = Literal["json", "raw", "header", "env", "template"]
 
@@ -40,15 +40,9 @@ class SecretsManagerSinkSettings(
     secret_id: Annotated[str, Meta(description="The secret's name or ARN.")]
     format: Annotated[Format, Meta(description="The layout of the secret's text.")] = "json"
     template: Annotated[str, Meta(description="For format template: as for a file.")] | None = None
-    region: (
-        Annotated[str, Meta(description="The AWS region; default: boto3's own choice.")] | None
-    ) = None
-    profile: (
-        Annotated[str, Meta(description="The profile of the shared AWS configuration.")] | None
-    ) = None
-    endpoint_url: (
-        Annotated[str, Meta(description="Another endpoint, such as a VPC endpoint.")] | None
-    ) = None
+    region: Region = None
+    profile: Profile = None
+    endpoint_url: EndpointUrl = None
     json_key: (
         Annotated[
             str,

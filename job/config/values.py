@@ -11,6 +11,11 @@ from job.limits.turns import Rate
 Duration = Annotated[
     str | int | float, Meta(description="A duration: 30s, 5m, 1h30m, or a number of seconds.")
 ]
+Region = Annotated[str, Meta(description="The AWS region; default: boto3's own choice.")] | None
+Profile = Annotated[str, Meta(description="The profile of the shared AWS configuration.")] | None
+EndpointUrl = (
+    Annotated[str, Meta(description="Another AWS endpoint, such as a VPC endpoint.")] | None
+)
 OsText = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 """What system calls take: a NUL would end it."""
 

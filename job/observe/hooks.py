@@ -111,8 +111,8 @@ class Hooks:
     def observe(self, event: Event) -> None:
         """Have done what an event calls for; never waits."""
         if isinstance(event, TokenEvent):
-            hooks = self._hooks_of(event.token)
             for occasion in self._occasions(event):
+                hooks = self._hooks_of(event.token)
                 is_news = occasion.event == "refreshed"
                 self._send(hooks.on_refresh if is_news else hooks.on_trouble, occasion)
 

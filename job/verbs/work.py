@@ -10,7 +10,7 @@ import click
 
 from job.clock import system_clock
 from job.errors import ConfigError
-from job.events import Event, crashed
+from job.events import crashed
 from job.observe.aside import Aside
 from job.process import TO_END, TO_RUN, Signals
 from job.verbs.common import (
@@ -68,7 +68,7 @@ def run(options: Options, stop_timeout: str) -> int:
                     crashed(dead.exc_value or Exception(), None)
                 )
                 watch = Watch(job.wiring, report, system_clock)
-                daemon = _daemon(job, config, watch, report, stop_s)
+                daemon = _daemon(job, config, watch, stop_s)
                 watch.follow(config, daemon.is_alive)
                 signals.hand_to(daemon.obey)
                 status_code = daemon.run()
@@ -78,22 +78,16 @@ def run(options: Options, stop_timeout: str) -> int:
         return leave(status_code, report)
 
 
-def _daemon(
-    job: Job, config: "Config", watch: "Watch", report: Callable[[Event], None], stop_s: float
-) -> "Daemon":
+def _daemon(job: Job, config: "Config", watch: "Watch", stop_s: float) -> "Daemon":
     """Return the daemon of a configuration, which tells the log first and then who watches."""
     from job.daemon import Daemon  # noqa: PLC0415
-
-    def tell(event: Event) -> None:
-        report(event)
-        watch.observe(event)
 
     def reload(_: object) -> "dict[str, Refresher]":
         changed = job.load(with_secrets=True)
         watch.follow(changed, daemon.is_alive)
         return job.wiring.refreshers(changed)
 
-    daemon = Daemon(job.wiring.refreshers(config), tell, reload, stop_s=stop_s)
+    daemon = Daemon(job.wiring.refreshers(config), watch.tell, reload, stop_s=stop_s)
     return daemon
 
 
@@ -139,7 +133,7 @@ def once(  # one argument for each option
       70  a bug of freshtoken
     """  # noqa: D301
     with Signals(TO_END, leaving=SystemExit(NO_TOKEN)) as signals:
-        from job.once import Pass, worst  # noqa: PLC0415
+        from job.once import Pass, summary  # noqa: PLC0415
         from job.wiring.watch import Watch  # noqa: PLC0415
 
         timeout_s, job = duration(timeout), Job(options, os.environ)
@@ -152,19 +146,14 @@ def once(  # one argument for each option
         with Aside(job.report, drain_s=LOG_READ_S) as report:
             watch = Watch(job.wiring, report, system_clock)
             watch.follow_once(config, metrics_file)
-
-            def tell(event: Event) -> None:
-                report(event)
-                watch.observe(event)
-
-            one = Pass(chosen, tell, force=force, timeout_s=timeout_s)
+            one = Pass(chosen, watch.tell, force=force, timeout_s=timeout_s)
             signals.hand_to(one.stop)
             outcomes = one.run()
             watch.settle(HOOKS_SETTLE_S)
-        status_code = worst(outcome.exit_status for outcome in outcomes)
+        found = summary(outcomes)
+        status_code: int = found["exit_status"]
         if as_json:
-            tokens = {outcome.token: outcome.as_json() for outcome in outcomes}
-            click.echo(json.dumps({"exit_status": status_code, "tokens": tokens}))
+            click.echo(json.dumps(found))
         return leave(_written(watch, metrics_file) or status_code, report)
 
 

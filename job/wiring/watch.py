@@ -35,7 +35,7 @@ class Watch:
     """Tells the events of a job to its hooks and counters, and shows them over HTTP."""
 
     def __init__(self, wiring: Wiring, report: Report, clock: Clock) -> None:
-        """Watch nothing yet; `report` is told how hooks went."""
+        """Watch nothing yet; `report` is told how hooks went, and whatever goes through `tell`."""
         self._wiring = wiring
         self._report = report
         self._clock = clock
@@ -65,6 +65,11 @@ class Watch:
     def count(self) -> "Metrics":
         """Keep counters from now on, and return them."""
         return self._counted()[1]
+
+    def tell(self, event: Event) -> None:
+        """Have an event reported first, and then observed."""
+        self._report(event)
+        self.observe(event)
 
     def observe(self, event: Event) -> None:
         """Tell an event to whoever wants to know."""
