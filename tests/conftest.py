@@ -1,7 +1,9 @@
 """Fixtures shared by several test files."""
 
+import logging
+import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             shown.setdefault(mark.args[0], set()).add(name)
     config.stash[SHOWN] = shown
     config.stash[FILES] = {str(item.path.relative_to(HERE)) for item in items}
+
+
+@pytest.fixture
+def clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start in an empty folder, without our variables, and undo what logging lost."""
+    for name in list(os.environ):
+        if name.startswith("FRESHTOKEN_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ONE_SECRET", "s3cret")
+    monkeypatch.chdir(tmp_path)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a verb in this process; its exit status, standard output and standard error."""
+    from job.cli import exit_status  # noqa: PLC0415  # only for who asks for it
+
+    def invoke(*args: str) -> tuple[int, str, str]:
+        status = exit_status(args)
+        shown = capsys.readouterr()
+        return status, shown.out, shown.err
+
+    return invoke
 
 
 @pytest.fixture(scope="session")

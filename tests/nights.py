@@ -4,12 +4,38 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from fakes import START
+
 from job.clock import Moment
 from job.observe.board import Attempt, SinkView, TokenState, TokenView, Trouble
 from job.observe.http import Server, Site
 from job.observe.page import StatusPage
 
 Views = Callable[[], list[TokenView]]
+
+
+def plain_view(name: str = "tiki", state: TokenState = "current", **more: object) -> TokenView:
+    """Make the view of a token with one sink; `more` replaces any field."""
+    sink = SinkView(
+        f"file:/run/{name}", state, START + 3600, held=True, failures=0, retry_at=None, trouble=None
+    )
+    plain = TokenView(
+        name=name,
+        provider="",
+        state=state,
+        obtained_at=START,
+        ends_at=START + 3600,
+        expires_at=START + 3600,
+        refresh_at=START + 2412,
+        promise_at=START + 3300,
+        min_validity_s=300,
+        fingerprint="9f2c1ab47e00",
+        failures=0,
+        trouble=None,
+        sinks=(sink,),
+        attempts=(),
+    )
+    return replace(plain, **more)  # type: ignore[arg-type]  # any field
 
 
 def good_view(name: str, now: int, age: int = 800, provider: str = "") -> TokenView:

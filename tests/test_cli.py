@@ -1,7 +1,6 @@
 """The verbs as a user meets them: what they print, where, and their exit status."""
 
 import json
-import logging
 import os
 import pty
 import re
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from fakes import record
 from token_server import TokenServer, refusal, token
 
 from job import __version__
-from job.cli import cli, exit_status
+from job.cli import cli
 from job.config import Config, tokens_of
 from job.tokens import OutputFormat
 from job.wire import Wiring
@@ -37,29 +36,7 @@ HIDDEN = "hunter2hunter2"
 
 Run = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture(autouse=True)
-def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start each test in an empty folder, without our variables, and undo what logging lost."""
-    for name in list(os.environ):
-        if name.startswith("FRESHTOKEN_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("ONE_SECRET", "s3cret")
-    monkeypatch.chdir(tmp_path)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a verb in this process; its exit status, standard output and standard error."""
-
-    def invoke(*args: str) -> tuple[int, str, str]:
-        status = exit_status(args)
-        shown = capsys.readouterr()
-        return status, shown.out, shown.err
-
-    return invoke
+pytestmark = pytest.mark.usefixtures("clean_place")
 
 
 def table(url: str = "https://as.example/token", **keys: Any) -> dict[str, Any]:  # noqa: ANN401  # settings are of many types

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from fakes import START, FakeClock
+from nights import plain_view
 
 from job.events import TokenDelivered, TokenRefreshed
 from job.observe import http
@@ -15,7 +16,6 @@ from job.observe.board import (
     Attempt,
     SinkView,
     TokenState,
-    TokenView,
     Trouble,
 )
 from job.observe.http import Page, Site
@@ -23,22 +23,7 @@ from job.observe.metrics import Metrics
 
 PAGE = (Path(__file__).parent.parent / "docs" / "monitoring.md").read_text(encoding="utf-8")
 SINK = SinkView("file:/run/a", "current", START, True, 0, None, Trouble(START, "c", "m"))  # noqa: FBT003  # a fact of it
-VIEW = TokenView(
-    name="a",
-    provider="tiki",
-    state="current",
-    obtained_at=START,
-    ends_at=START,
-    expires_at=START,
-    refresh_at=START,
-    promise_at=START,
-    min_validity_s=300,
-    fingerprint="9f2c",
-    failures=0,
-    trouble=None,
-    sinks=(SINK,),
-    attempts=(Attempt(START, "ok", 3, 3600),),
-)
+VIEW = plain_view("a", sinks=(SINK,), attempts=(Attempt(START, "ok", 3, 3600),))
 
 
 def names_after(words: str) -> list[str]:

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 from fakes import START, FakeClock
+from nights import plain_view
 
 from job import __version__
 from job.observe.board import SinkView, TokenState, TokenView
@@ -20,21 +21,8 @@ def view(name: str, state: TokenState, expires_at: int | None = START + 3600) ->
     sink = SinkView(
         f"file:/run/{name}", state, expires_at, held=True, failures=0, retry_at=None, trouble=None
     )
-    return TokenView(
-        name=name,
-        provider="tiki",
-        state=state,
-        obtained_at=START,
-        ends_at=START + 3600,
-        expires_at=expires_at,
-        refresh_at=START + 2412,
-        promise_at=START + 3300,
-        min_validity_s=300,
-        fingerprint="9f2c",
-        failures=0,
-        trouble=None,
-        sinks=(sink,),
-        attempts=(),
+    return plain_view(
+        name, state, provider="tiki", expires_at=expires_at, fingerprint="9f2c", sinks=(sink,)
     )
 
 

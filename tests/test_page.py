@@ -1,12 +1,12 @@
 import base64
 import hashlib
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from fakes import START
+from nights import plain_view as view
 
 from job.observe import page
 from job.observe.board import Attempt, SinkView, TokenState, TokenView, Trouble
@@ -17,30 +17,6 @@ DUE = START + 2412
 RISK = START + 3300
 STYLE = (Path(page.__file__).parent / "page.css").read_text("utf-8")
 EVIL = '<script>alert("1")</script>&\'"'
-
-
-def view(name: str = "tiki", state: TokenState = "current", **more: object) -> TokenView:
-    """Make the view of a token with one sink; `more` replaces any field."""
-    sink = SinkView(
-        f"file:/run/{name}", state, END, held=True, failures=0, retry_at=None, trouble=None
-    )
-    plain = TokenView(
-        name=name,
-        provider="",
-        state=state,
-        obtained_at=START,
-        ends_at=END,
-        expires_at=END,
-        refresh_at=DUE,
-        promise_at=RISK,
-        min_validity_s=300,
-        fingerprint="9f2c1ab47e00",
-        failures=0,
-        trouble=None,
-        sinks=(sink,),
-        attempts=(),
-    )
-    return replace(plain, **more)  # type: ignore[arg-type]  # any field
 
 
 class Reader(HTMLParser):

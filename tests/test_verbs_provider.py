@@ -1,12 +1,11 @@
 """The verbs about providers as a user meets them: `init`, `providers`, `probe`."""
 
 import json
-import logging
 import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -14,7 +13,6 @@ import pytest
 from test_starter import filled
 from token_server import Step, TokenServer, answer, refusal, token
 
-from job.cli import exit_status
 from job.config.presets import catalogue, presets
 from job.verbs.starter import starter
 
@@ -23,29 +21,7 @@ KNOWN = presets()
 
 Run = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture(autouse=True)
-def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start each test in an empty folder, without our variables, and undo what logging lost."""
-    for name in list(os.environ):
-        if name.startswith("FRESHTOKEN_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("ONE_SECRET", "s3cret")
-    monkeypatch.chdir(tmp_path)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a verb in this process; its exit status, standard output and standard error."""
-
-    def invoke(*args: str) -> tuple[int, str, str]:
-        status = exit_status(args)
-        shown = capsys.readouterr()
-        return status, shown.out, shown.err
-
-    return invoke
+pytestmark = pytest.mark.usefixtures("clean_place")
 
 
 def write(server: TokenServer, **keys: object) -> None:

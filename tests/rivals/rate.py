@@ -4,12 +4,10 @@ PYTHONPATH=tests python -m rivals.rate
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from botocore.exceptions import ClientError
 from fakes import DirectCaller
 from simulation.timeline import Timeline
 
@@ -19,7 +17,8 @@ from job.schedule import Plan, Policy
 from job.secret import Secret
 from job.sinks.secrets_manager import SecretsManagerSink
 from job.tokens import OutputFormat, Token
-from rivals.secret import CURRENT, Call, Refused, SharedSecret
+from rivals.replica import AwsClient
+from rivals.secret import CURRENT, Call, SharedSecret
 
 BEGIN = 1_764_000_000.0
 TICK_S = 1.0
@@ -72,10 +71,11 @@ class Hosts:
         return answer
 
 
-class Replica:
+class Replica(AwsClient):
     """One process on its host: the loop of job/daemon.py, its clock, its server, its AWS."""
 
     def __init__(self, hosts: Hosts, name: str, policy: Policy) -> None:
+        super().__init__(hosts.carry_out)
         self._hosts = hosts
         self._plan = Plan(policy, name)
         self._phase = hosts.rng.uniform(0.0, TICK_S)
@@ -109,29 +109,6 @@ class Replica:
 
     def changed(self) -> bool:
         return False
-
-    # What boto3's client does
-
-    def describe_secret(self, **asked: Any) -> Mapping[str, Any]:  # noqa: ANN401  # boto3's ways
-        labels = self._aws("DescribeSecret", asked)
-        return {"VersionIdsToStages": {version: list(names) for version, names in labels}}
-
-    def get_secret_value(self, **asked: Any) -> Mapping[str, Any]:  # noqa: ANN401  # boto3's ways
-        version_id, text = self._aws("GetSecretValue", asked)
-        return {"VersionId": version_id, "SecretString": text}
-
-    def put_secret_value(self, **asked: Any) -> None:  # noqa: ANN401  # boto3's ways
-        self._aws("PutSecretValue", asked)
-
-    def update_secret_version_stage(self, **asked: Any) -> None:  # noqa: ANN401  # boto3's ways
-        self._aws("UpdateSecretVersionStage", asked)
-
-    def _aws(self, operation: str, asked: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any answer
-        answer = self._hosts.carry_out(Call(operation, tuple(asked.items())))
-        if isinstance(answer, Refused):
-            refusal: Any = {"Error": {"Code": answer.code}, "ResponseMetadata": {}}
-            raise ClientError(refusal, operation)
-        return answer
 
 
 def _current(secret: SharedSecret) -> str:

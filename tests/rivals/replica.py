@@ -5,7 +5,7 @@ that has none yet. No thread and no clock is needed to stop a replica between an
 two orders of events after which all has been answered alike need to be looked at only once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,25 +93,11 @@ class Setting:
                 return secret
 
 
-class World:
-    """The authorization server and boto3's client, as far as they have answered yet."""
+class AwsClient:
+    """boto3's client, as far as the sink uses it; `carry_out` answers each call."""
 
-    def __init__(self, answers: tuple[object, ...]) -> None:
-        self._answers = iter(answers)
-
-    # What a TokenSource does
-
-    def fetch(self) -> Token:
-        asked = self._answer(Call(ASK))
-        value = self._answer(Call(MINT, (("asked", asked),)))
-        if value is LOST:
-            raise EndpointUnavailable("connection_failed", "the answer was lost")
-        return token(value, DUE + asked)
-
-    def changed(self) -> bool:
-        return False
-
-    # What boto3's client does
+    def __init__(self, carry_out: Callable[[Call], Any]) -> None:
+        self._carry_out = carry_out
 
     def describe_secret(self, **asked: Any) -> Mapping[str, Any]:  # noqa: ANN401  # boto3's ways
         labels = self._aws("DescribeSecret", asked)
@@ -131,13 +117,31 @@ class World:
         self._aws("CreateSecret", asked | {"Tags": tuple(asked["Tags"])})
 
     def _aws(self, operation: str, asked: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any answer
-        answer = self._answer(Call(operation, tuple(sorted(asked.items()))))
+        answer = self._carry_out(Call(operation, tuple(sorted(asked.items()))))
         if answer is LOST:
             raise ConnectionClosedError(endpoint_url="https://secretsmanager.invalid")
         if isinstance(answer, Refused):
             refusal: Any = {"Error": {"Code": answer.code}, "ResponseMetadata": {}}
             raise ClientError(refusal, operation)
         return answer
+
+
+class World(AwsClient):
+    """The authorization server and boto3's client, as far as they have answered yet."""
+
+    def __init__(self, answers: tuple[object, ...]) -> None:
+        super().__init__(self._answer)
+        self._answers = iter(answers)
+
+    def fetch(self) -> Token:
+        asked = self._answer(Call(ASK))
+        value = self._answer(Call(MINT, (("asked", asked),)))
+        if value is LOST:
+            raise EndpointUnavailable("connection_failed", "the answer was lost")
+        return token(value, DUE + asked)
+
+    def changed(self) -> bool:
+        return False
 
     def _answer(self, call: Call) -> Any:  # noqa: ANN401  # any answer
         for answer in self._answers:
