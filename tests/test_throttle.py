@@ -4,6 +4,7 @@ import heapq
 import itertools
 import json
 import math
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -361,6 +362,15 @@ def test_a_damaged_file_counts_as_nothing_spent(
     assert file.read() == Spending([], {})
     with World().gate("t", budget=Budget(Rate(2, HOUR)), file=file).turn(0.0):
         pass
+
+
+def test_what_is_no_file_costs_no_descriptor(tmp_path: Path) -> None:
+    """A folder in the file's place is opened at each exchange, and closed too."""
+    (tmp_path / ".one.json.budget").mkdir()
+    file = BudgetFile(str(tmp_path / "one.json"), "client")
+    before = os.listdir("/proc/self/fd")
+    assert [file.read() for _ in range(3)] == [Spending([], {})] * 3
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.fault("budget-file-damaged")

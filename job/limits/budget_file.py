@@ -62,15 +62,20 @@ class BudgetFile:
                 os.unlink(temporary)
 
     def _document(self) -> Mapping[str, Any]:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with (
-            suppress(OSError, ValueError, RecursionError),
-            open(os.open(self.path, flags), "rb") as file,
-        ):
-            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                document = json.loads(file.read(MAX_BYTES))
-                return document if isinstance(document, dict) else {}
+        with suppress(OSError, ValueError, RecursionError):
+            document = json.loads(_content(self.path))
+            return document if isinstance(document, dict) else {}
         return {}
+
+
+def _content(path: str) -> bytes:
+    """Return what a regular file holds, up to MAX_BYTES, and nothing of whatever else is there."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, MAX_BYTES) if is_file else b""
+    finally:
+        os.close(descriptor)
 
 
 def _write_new(path: str, content: bytes) -> None:
