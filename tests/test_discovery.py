@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from authlib.oauth2 import rfc8414
+from authlib.oidc import discovery as oidc
 from fakes import START
 from token_server import TokenServer, answer, stall
 from token_server import token as token_answer
@@ -81,6 +83,49 @@ def said(document: object, status: int = 200, **headers: str) -> Answer:
 def test_places(issuer: str, places: tuple[str, ...]) -> None:
     """RFC 8414 inserts the well-known part before the path, OpenID Connect appends it."""
     assert places_of(issuer) == places
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://as.example", "https://as.example/", ISSUER, "https://as.example:8443/a/b"]
+)
+def test_places_as_others_find_them(issuer: str) -> None:
+    """Authlib looks in the same places.
+
+    But for an issuer whose path ends with a slash: RFC 8414 section 3.1 has it removed, authlib
+    1.9 keeps it. requests_oauth2client 1.8 puts the path of every issuer in the wrong place.
+    """
+    assert places_of(issuer) == (
+        rfc8414.get_well_known_url(issuer, external=True),
+        oidc.get_well_known_url(issuer, external=True),
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"token_endpoint": None},
+        {"token_endpoint": ""},
+        {"token_endpoint": "http://as.example/token"},
+        {"issuer": None},
+        {"issuer": ""},
+    ],
+)
+def test_documents_as_others_judge_them(more: dict[str, Any]) -> None:
+    """What authlib calls valid is taken, and what it calls invalid is refused."""
+    document = DOCUMENT | more
+    theirs, ours = True, True
+    try:
+        judged = rfc8414.AuthorizationServerMetadata(document)
+        judged.validate_issuer()
+        judged.validate_token_endpoint()
+    except ValueError:
+        theirs = False
+    try:
+        metadata_of(ISSUER, PLACE, said(document))
+    except RequestRejected:
+        ours = False
+    assert ours is theirs
 
 
 @pytest.mark.parametrize(

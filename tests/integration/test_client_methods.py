@@ -6,6 +6,7 @@ import json
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from certificates import Pair, client_certificate
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
 from test_oidc_provider import Provider, serving
 from token_server import authority
@@ -29,6 +31,7 @@ from job.wiring.sources import Sources
 
 ROOT = Path(__file__).parent.parent.parent
 LIFETIME = 60
+SHARED_KEYS = ("token_url", "client_id", "ca_file", "proxy", "sinks")
 # What breaks clients that don't form-encode Basic credentials (RFC 6749 section 2.3.1).
 UGLY = ":+%&=/ "
 AUTHORITY = client_certificate("Clients CA")
@@ -306,3 +309,36 @@ def test_the_server_wants_one_audience_and_gets_it(world: World) -> None:
     with pytest.raises(RequestRejected) as caught:
         source.fetch()
     assert caught.value.code == "invalid_client"
+
+
+def test_an_assertion_that_others_make_is_read_for_each_request(world: World) -> None:
+    """What a platform has put into the file is what is sent; one that was used is refused."""
+    method = METHODS["es256"]
+    table = {key: value for key, value in world.table(method).items() if key in SHARED_KEYS}
+    table |= {"auth_method": "client_assertion", "client_assertion": {"file": "platform.jwt"}}
+    source = sources().source(tokens_of({"tokens": {"one": table}})["one"], str(world.folder))
+    tokens = []
+    for _ in "12":
+        world.write({"platform.jwt": made_elsewhere(world, method)})
+        tokens.append(source.fetch().access_token.reveal())
+    assert len(set(tokens)) == 2
+    assert {world.introspect(token)["client_id"] for token in tokens} == {"client-es256"}
+    with pytest.raises(RequestRejected) as caught:  # its jti is known by now
+        source.fetch()
+    assert caught.value.code == "invalid_client"
+
+
+def made_elsewhere(world: World, method: Method) -> bytes:
+    """Make an assertion as a platform does, by another library than ours (RFC 7523 section 3)."""
+    now = int(time.time())
+    client = method.registered["id"]
+    claims = {
+        "iss": client,
+        "sub": client,
+        "aud": f"{world.provider.issuer}/token",
+        "iat": now,
+        "exp": now + 60,
+        "jti": secrets.token_urlsafe(),
+    }
+    key = import_key(method.files["es256.key"], "EC")
+    return joserfc_jwt.encode({"alg": "ES256", "kid": "key-1"}, claims, key).encode()

@@ -9,7 +9,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from nights import bad_night
 from running import missing
+
+from job.events import TokenDelivered, TokenRefreshed
+from job.observe.metrics import Metrics
 
 pytestmark = pytest.mark.integration
 
@@ -18,12 +22,13 @@ DEPLOY = ROOT / "deploy"
 PATIENCE_S = 90
 
 
-def ask(*argv: str, cwd: Path | None = None, **environ: str) -> str:
+def ask(*argv: str, cwd: Path | None = None, told: str = "", **environ: str) -> str:
     """Run a tool that must find nothing wrong; what it says."""
     if shutil.which(argv[0]) is None:
         missing(f"{argv[0]} is not installed")
     done = subprocess.run(
         argv,
+        input=told,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
@@ -42,6 +47,15 @@ def test_promtool_accepts_the_rules_and_sees_them_fire() -> None:
         "promtool", "check", "rules", "freshtoken.rules.yaml", cwd=folder
     )
     assert "SUCCESS" in ask("promtool", "test", "rules", "freshtoken.rules.test.yaml", cwd=folder)
+
+
+def test_promtool_accepts_the_metrics() -> None:
+    """Promise: names, types and units of the metrics follow Prometheus's conventions."""
+    metrics = Metrics(lambda: bad_night(1_764_000_000))
+    metrics.observe(TokenRefreshed("tiki", "9f2c", 1, "expires_in", 1, 400, 1))
+    metrics.observe(TokenDelivered("tiki", "file:/a", "9f2c", 1))
+    exposition, _ = metrics.exposition()
+    assert ask("promtool", "check", "metrics", told=exposition.decode()) == ""
 
 
 def test_promtool_accepts_the_expressions_of_the_dashboard(tmp_path: Path) -> None:
