@@ -40,7 +40,7 @@ COPY --from=build --chown=65532:65532 /empty /run/freshtoken
 ENV PATH=/opt/freshtoken/bin:${PATH}
 # Slim images come without the bytecode of Python's own modules; on a read-only root file system
 # every start would compile them again. This writes it for the modules that the job loads.
-RUN ["python3", "-c", "import boto3, job.cli, job.daemon, job.observe.log, job.oauth.exchange, job.wire"]
+RUN ["python3", "-c", "import boto3, job.cli, job.runners.daemon, job.observe.log, job.oauth.exchange, job.compose.refreshers"]
 ENV PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 VOLUME ["/run/freshtoken"]

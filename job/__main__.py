@@ -1,6 +1,6 @@
 """`python -m job` is `freshtoken`; it holds signals until a verb says what they mean."""
 
-from job.process import hold_signals
+from job.runners.process import hold_signals
 
 
 def main() -> None:

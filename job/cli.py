@@ -16,29 +16,27 @@ from typing import TYPE_CHECKING
 import click
 
 from job import __version__
-from job.clock import system_clock
-from job.errors import ConfigError
-from job.events import crashed
-from job.text import WIDTH, entry, mistakes
+from job.compose.job import Job, Options, observer
+from job.core.clock import system_clock
+from job.core.errors import ConfigError
+from job.core.events import crashed
+from job.core.text import WIDTH, entry, mistakes
 from job.verbs.common import (
     COMMON,
     NO_TOKEN,
     UNWRITABLE,
-    Job,
-    Options,
     Verbs,
     chosen_names,
     command,
     common,
     duration,
-    observer,
     options_of,
 )
 from job.verbs.provider import init, probe, providers
 from job.verbs.work import once, run
 
 if TYPE_CHECKING:
-    from job.tokens import FormatName
+    from job.core.tokens import FormatName
 
 FINDINGS, OWN_BUG, INTERRUPTED = 1, 70, 130
 
@@ -97,15 +95,15 @@ def check(options: Options, *, online: bool) -> int:
       1   something that --online tried is wrong
       78  the configuration can't be used
     """  # noqa: D301
-    from job.verbs.forecast import forecasts  # noqa: PLC0415
+    from job.verbs.plan import token_plans  # noqa: PLC0415
 
     job, wrong = Job(options, os.environ), 0
     config = job.load(with_secrets=True)
     click.echo(f"{config.origin} is valid")
-    for plan in forecasts(config, job.wiring, online=online):
+    for plan in token_plans(config, job.wiring, online=online):
         click.echo(f"\n{plan}")
         if online:
-            from job.verbs.online import probe  # noqa: PLC0415
+            from job.verbs.preflight import probe  # noqa: PLC0415
 
             for finding in probe(plan.token, config, job.wiring, system_clock):
                 wrong += not finding.good
@@ -192,8 +190,8 @@ def get(options: Options, name: str, layout: "FormatName") -> int:
       77  a store rejected us: permissions
       78  the configuration can't be used
     """  # noqa: D301
-    from job.once import worst  # noqa: PLC0415
-    from job.tokens import OutputFormat, render  # noqa: PLC0415
+    from job.core.tokens import OutputFormat, render  # noqa: PLC0415
+    from job.runners.once import worst  # noqa: PLC0415
     from job.verbs.status import current_record  # noqa: PLC0415
 
     job = Job(options, os.environ)
@@ -302,7 +300,7 @@ def _in_echo(error: OSError) -> bool:
 
 def main() -> None:
     """Run the program; every way out of it is in this file."""
-    from job.process import fill_streams, harden  # noqa: PLC0415
+    from job.runners.process import fill_streams, harden  # noqa: PLC0415
 
     fill_streams()
     harden()

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
 
-from job.aws import Account, AwsClients
-from job.clock import Clock, system_clock
-from job.errors import JobError
-from job.secret import Secret
+from job.aws.clients import Account, AwsClients
+from job.core.clock import Clock, system_clock
+from job.core.errors import JobError
+from job.core.secret import Secret
 
 if TYPE_CHECKING:
     import httpx

@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from job.clock import Moment
-from job.deadline import Caller
-from job.errors import SinkError
-from job.secret import Secret
-from job.sinks import Superseded
-from job.tokens import Record, Token, record_of
+from job.core.clock import Moment
+from job.core.errors import SinkError
+from job.core.ports import Superseded
+from job.core.secret import Secret
+from job.core.tokens import Record, Token, record_of
+from job.http.deadline import Caller
 
 T = TypeVar("T")
 

@@ -21,10 +21,10 @@ from joserfc.jwk import import_key
 from requests_oauth2client import ClientSecretJwt as RequestsSecretJwt
 from requests_oauth2client import PrivateKeyJwt as RequestsKeyJwt
 
-from job.errors import SecretUnavailable
+from job.core.errors import SecretUnavailable
+from job.core.secret import Secret
 from job.oauth.assertion import BACKDATED_S, AssertionRules, ForeignAssertion, SignedAssertion
 from job.oauth.keys import SigningKey, mac_key, private_key
-from job.secret import Secret
 
 # joserfc warns of every algorithm that RFC 9864 renames; servers know the old names.
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated")

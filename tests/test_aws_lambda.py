@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from token_server import TokenServer, refusal, stall, token
 
-from job.aws_lambda import InvocationFailed, handler
+from job.runners.aws_lambda import InvocationFailed, handler
 
 ROOT = Path(__file__).parent.parent
 AMPLE_MS = 30_000
@@ -190,7 +190,7 @@ def test_without_any_time_it_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_importing_the_handler_starts_nothing() -> None:
     """A cold start pays for imports alone: no thread, no file, no configuration is needed."""
-    code = "import threading, job.aws_lambda; print(threading.active_count())"
+    code = "import threading, job.runners.aws_lambda; print(threading.active_count())"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

@@ -9,11 +9,11 @@ from certificates import Pair, client_certificate
 from fakes import START, FakeClock
 from token_server import TokenServer, authority
 
-from job.errors import EndpointUnavailable, RequestRejected, SecretUnavailable
-from job.oauth.certificate import CertificateFiles, content, expiry_of
+from job.core.errors import EndpointUnavailable, RequestRejected, SecretUnavailable
+from job.credentials.watched import WatchedSecret
+from job.http.transport import Transport
+from job.oauth.certificate import CertificateFiles, certificate_expiry, content
 from job.oauth.request import TokenRequest, prepared
-from job.oauth.transport import Transport
-from job.secret import WatchedSecret
 
 END = dt.datetime.fromtimestamp(START, dt.UTC)
 OURS = client_certificate("ours")
@@ -60,7 +60,7 @@ def test_an_expired_certificate_is_refused_where_its_date_counts(tmp_path: Path)
         "this machine's clock"
     )
     assert source(tmp_path, pair, must_be_current=False).resolve()
-    assert expiry_of(f"{tmp_path}/client.pem") == END
+    assert certificate_expiry(f"{tmp_path}/client.pem") == END
 
 
 NOT_A_KEY = "is no private key in PEM that can be read"

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from job.config import checks
-from job.config.settings import SecretSettings, TokenSettings
+from job.config.secret_settings import SecretSettings
+from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
 
 PROVIDERS = {"tiki": 1, "twitch": 2, "ebay": 3}

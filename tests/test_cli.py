@@ -22,10 +22,10 @@ from token_server import TokenServer, refusal, token
 
 from job import __version__
 from job.cli import cli
+from job.compose.refreshers import Wiring
+from job.compose.token_source import key_of
 from job.config import Config, tokens_of
-from job.tokens import OutputFormat
-from job.wire import Wiring
-from job.wiring.sources import key_of
+from job.core.tokens import OutputFormat
 
 ROOT = Path(__file__).parent.parent
 VERBS = [
@@ -696,7 +696,7 @@ def test_a_mistake_that_cannot_be_told_keeps_its_status(redirection: str) -> Non
 def test_closed_streams_are_not_taken_by_files() -> None:
     """A token's file is never opened as standard output, where others would write into it."""
     look = "import os; print(*sorted(os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)))"
-    code = f"from job.process import fill_streams; fill_streams(); exec({look!r}, {{}})"
+    code = f"from job.runners.process import fill_streams; fill_streams(); exec({look!r}, {{}})"
     command = f"exec {sys.executable} -c {shlex.quote(code)} <&- 2>&-"
     done = subprocess.run(
         ["/bin/sh", "-c", command],

@@ -14,7 +14,8 @@ from requests.auth import AuthBase
 from requests_oauth2client import ClientSecretBasic as RequestsBasic
 from requests_oauth2client import ClientSecretPost as RequestsPost
 
-from job.errors import SecretUnavailable
+from job.core.errors import SecretUnavailable
+from job.core.secret import Secret
 from job.oauth.client_auth import (
     AssertionGrant,
     BearerAssertion,
@@ -25,7 +26,6 @@ from job.oauth.client_auth import (
 )
 from job.oauth.request import RequestFormat, TokenRequest
 from job.oauth.request import prepared as ready
-from job.secret import Secret
 
 FORM = [("grant_type", "client_credentials"), ("scope", "a b")]
 ENCODED = "grant_type=client_credentials&scope=a+b"

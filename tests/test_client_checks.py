@@ -8,7 +8,7 @@ import pytest
 from job.config import tokens_of
 from job.config.client_checks import NEEDED
 from job.config.settings import TokenSettings
-from job.errors import ConfigError
+from job.core.errors import ConfigError
 
 HIDDEN = "hunter2hunter2"
 SECRET = {"env": "ONE_SECRET"}

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from job.config import Config, load, tokens_of
 from job.config.presets import presets
-from job.config.settings import CommonSettings, SecretSettings, TokenSettings
+from job.config.secret_settings import SecretSettings
+from job.config.settings import CommonSettings, TokenSettings
 from job.config.shape import Problem
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
-from job.errors import ConfigError
+from job.core.errors import ConfigError
 
 HIDDEN = "hunter2hunter2"
 FILE_SINK = {"type": "file", "path": "/run/one.json"}

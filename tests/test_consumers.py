@@ -17,9 +17,9 @@ from consumers import PAGE, Api, examples, need, placed
 from running import once, stored, table
 
 from job.config import tokens_of
+from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
 from job.reader import MIN_VALIDITY_S
-from job.secret import Secret
 
 TOKEN = secrets.token_urlsafe(24)
 PATIENCE_S = 20

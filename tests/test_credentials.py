@@ -10,14 +10,14 @@ import pytest
 from aws import REGION
 from fakes import FakeClock
 
-from job.aws import Account, AwsClients
-from job.aws_secrets import WebIdentityToken
+from job.aws.clients import Account, AwsClients
+from job.compose.credentials import Credentials
 from job.config import tokens_of
 from job.config.secret_checks import of_source
 from job.config.secret_settings import AssertionSettings, SecretSettings
-from job.errors import ConfigError
-from job.secret import Secret
-from job.wiring.credentials import Credentials
+from job.core.errors import ConfigError
+from job.core.secret import Secret
+from job.credentials.aws import WebIdentityToken
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

@@ -12,10 +12,9 @@ import pytest
 from fakes import START, FakeClock, MemorySink, ScriptedSource, token
 
 from job import __version__
-from job.clock import Moment
-from job.daemon import DEAD_AFTER_LOOKS, WORKERS, Agenda, Command, Daemon, Guard, SteadyTick
-from job.errors import ConfigError
-from job.events import (
+from job.core.clock import Moment
+from job.core.errors import ConfigError
+from job.core.events import (
     ClockStepped,
     ConfigRejected,
     Event,
@@ -25,9 +24,12 @@ from job.events import (
     JobStopped,
     TokenUnchanged,
 )
-from job.process import TO_RUN, Signals
-from job.refresh import Refresher
-from job.schedule import Plan, Policy
+from job.core.refresher import Refresher
+from job.core.schedule import Plan, Policy
+from job.runners.daemon import WORKERS, Command, Daemon, SteadyTick
+from job.runners.due_queue import DueQueue
+from job.runners.process import TO_RUN, Signals
+from job.runners.watchdog import DEAD_AFTER_LOOKS, Watchdog
 
 PATIENCE_S = 10.0
 TICK_S = 0.02
@@ -233,7 +235,7 @@ def names(refreshers: list[Refresher]) -> list[str]:
 def test_the_agenda_gives_what_is_due_earliest_first_and_once() -> None:
     """Promise: each refresher comes when its time has come, and then not again."""
     clock = FakeClock()
-    agenda = Agenda(clock)
+    agenda = DueQueue(clock)
     for name, wait_s in (("c", 30.0), ("a", -5.0), ("b", 10.0), ("d", 30.0)):
         agenda.put(FakeRefresher(name), wait_s)  # type: ignore[arg-type]
     assert names(agenda.take_due()) == ["a"]
@@ -247,7 +249,7 @@ def test_the_agenda_gives_what_is_due_earliest_first_and_once() -> None:
 def test_the_agenda_follows_the_boot_clock() -> None:
     """Promise: a step of the wall clock alone makes nothing due, and keeps nothing from it."""
     clock = FakeClock()
-    agenda = Agenda(clock)
+    agenda = DueQueue(clock)
     agenda.put(FakeRefresher("a"), 10.0)  # type: ignore[arg-type]
     clock.step(LATER)
     assert names(agenda.take_due()) == []
@@ -258,7 +260,7 @@ def test_the_agenda_follows_the_boot_clock() -> None:
 
 def test_the_agenda_gives_all_that_wait() -> None:
     """Promise: a forced refresh and a reload find every refresher that waits."""
-    agenda = Agenda(FakeClock())
+    agenda = DueQueue(FakeClock())
     for name in ("a", "b"):
         agenda.put(FakeRefresher(name), LATER)  # type: ignore[arg-type]
     assert sorted(names(agenda.take_all())) == ["a", "b"]
@@ -268,10 +270,10 @@ def test_the_agenda_gives_all_that_wait() -> None:
 # The guard
 
 
-def looking() -> tuple[FakeClock, Guard, list[Command]]:
+def looking() -> tuple[FakeClock, Watchdog, list[Command]]:
     """Make a guard whose thread is not started, with its clock and what it commands."""
     clock, commands = FakeClock(), list[Command]()
-    return clock, Guard(clock, lambda *command: commands.append(command), 1.0), commands
+    return clock, Watchdog(clock, lambda *command: commands.append(command), 1.0), commands
 
 
 @pytest.mark.fault("clock-step")
@@ -350,7 +352,7 @@ def test_a_probe_sees_whether_the_sweep_is_alive() -> None:
     seen = []
     for _ in range(DEAD_AFTER_LOOKS):
         seen.append(daemon.is_alive())
-        daemon._guard.look()  # as its own thread does each second
+        daemon._watchdog.look()  # as its own thread does each second
     assert seen == [True] * 6 + [False] * 4
 
 

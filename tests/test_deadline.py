@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from job import deadline
+from job.http import deadline
 
 SHORT_S = 0.02
 

@@ -13,8 +13,8 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 import pytest
 
+from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.secret import Secret
 
 START = 1_764_000_000.0
 FORM = "application/x-www-form-urlencoded"

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from job.demo.view import DemoView, Track, duration, exit_code, summary
-from job.events import (
+from job.core.events import (
     ClockStepped,
     Event,
     JobCrashed,
@@ -24,6 +23,7 @@ from job.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
+from job.demo.view import DemoView, Track, duration, exit_code, summary
 from tests.fakes import START, FakeClock
 
 URL = "http://127.0.0.1:4444/oauth2/token"

@@ -16,7 +16,7 @@ from moto.iam.policy_validation import IAMPolicyDocumentValidator
 from prometheus_client.parser import text_string_to_metric_families
 
 from job.config import load
-from job.events import TokenDelivered, TokenRefreshed
+from job.core.events import TokenDelivered, TokenRefreshed
 from job.observe import metrics
 
 ROOT = Path(__file__).parent.parent
@@ -196,7 +196,7 @@ def test_the_reader_may_read_and_no_more() -> None:
     """Promise: it fits readers of the token, and the job as a reader of its client secret."""
     read, key = policy("reader")["Statement"]
     assert actions(read) == {"secretsmanager:GetSecretValue"}
-    assert actions(read) == called("job/aws_secrets.py", "self.client()") - {
+    assert actions(read) == called("job/credentials/aws.py", "self.client()") - {
         "secretsmanager:GetParameter",
         "secretsmanager:GetWebIdentityToken",
     }

@@ -11,24 +11,24 @@ from fakes import START
 from token_server import TokenServer, answer, stall
 from token_server import token as token_answer
 
-from job.aws import AwsClients
-from job.clock import Moment
+from job.aws.clients import AwsClients
+from job.compose.client_auth import Place, chosen, published
+from job.compose.token_source import Sources, key_of
 from job.config import tokens_of
 from job.config.settings import TokenSettings
-from job.errors import (
+from job.core.clock import Moment
+from job.core.errors import (
     ConfigError,
     EndpointUnavailable,
     ExchangeError,
     RequestRejected,
     SecretUnavailable,
 )
-from job.oauth.answer import Answer
+from job.core.tokens import Token
+from job.http.transport import Transport
 from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, DiscoveredSource, Discovery
 from job.oauth.metadata import Metadata, metadata_of, places_of
-from job.oauth.transport import Transport
-from job.tokens import Token
-from job.wiring.client_proof import Place, chosen, published
-from job.wiring.sources import Sources, key_of
+from job.oauth.token_response import Answer
 
 ISSUER = "https://as.example/realms/one"
 PLACE = "https://as.example/.well-known/oauth-authorization-server/realms/one"

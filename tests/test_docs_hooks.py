@@ -13,10 +13,10 @@ from token_server import TokenServer, answer
 
 from job.config import tokens_of
 from job.config.watch_settings import HookSettings
-from job.oauth.transport import Transport
+from job.core.secret import Secret
+from job.http.transport import Transport
 from job.observe.hook_actions import WebhookHook
 from job.observe.hooks import RETRY_CAP_S, Occasion, What, retry_after
-from job.secret import Secret
 from job.verbs.work import HOOKS_S, HOOKS_SETTLE_S
 
 PAGE = (Path(__file__).parent.parent / "docs" / "hooks.md").read_text(encoding="utf-8")

@@ -7,19 +7,13 @@ from pathlib import Path
 from typing import get_args
 
 from fakes import START, FakeClock
-from nights import plain_view
+from page_fixtures import plain_view
 
-from job.events import TokenDelivered, TokenRefreshed
+from job.core.events import TokenDelivered, TokenRefreshed
 from job.observe import http
-from job.observe.board import (
-    KEPT_ATTEMPTS,
-    Attempt,
-    SinkView,
-    TokenState,
-    Trouble,
-)
 from job.observe.http import Page, Site
 from job.observe.metrics import Metrics
+from job.observe.status_board import KEPT_ATTEMPTS, Attempt, SinkView, TokenState, Trouble
 
 PAGE = (Path(__file__).parent.parent / "docs" / "monitoring.md").read_text(encoding="utf-8")
 SINK = SinkView("file:/run/a", "current", START, True, 0, None, Trouble(START, "c", "m"))  # noqa: FBT003  # a fact of it

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from job import daemon, once
 from job.config.settings import CommonSettings
-from job.oauth import transport
+from job.http import transport
+from job.runners import daemon, once
 from job.verbs import work as verbs_work
 
 PAGE = (Path(__file__).parent.parent / "docs" / "running.md").read_text(encoding="utf-8")

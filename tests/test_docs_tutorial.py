@@ -14,8 +14,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from running import PATIENCE_S, missing, until
 
+from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.secret import Secret
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")

@@ -3,8 +3,8 @@ import secrets
 
 import pytest
 
-from job import events
-from job.events import Event, TokenDeliveryFailed, TokenEvent, TokenRefreshFailed, crashed
+from job.core import events
+from job.core.events import Event, TokenDeliveryFailed, TokenEvent, TokenRefreshFailed, crashed
 
 CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "job.started": ("info", ("version", "tokens")),

@@ -34,20 +34,21 @@ from token_server import (
 )
 
 from job import __version__
-from job.errors import (
+from job.core.errors import (
     EndpointUnavailable,
     ExchangeError,
     RequestRejected,
     ResponseInvalid,
     SecretUnavailable,
 )
-from job.oauth.answer import AnswerRules
+from job.core.secret import Secret
+from job.core.tokens import Token
+from job.credentials.watched import WatchedSecret
+from job.http.transport import MAX_BODY_BYTES, CancellableSocket, Transport
 from job.oauth.client_auth import ClientSecretBasic, ClientSecretPost
 from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest
-from job.oauth.transport import MAX_BODY_BYTES, Line, Transport
-from job.secret import Secret, WatchedSecret
-from job.tokens import Token
+from job.oauth.token_response import ResponseRules
 
 GRANT = ("grant_type", "client_credentials")
 PATIENT_S = 10.0
@@ -78,7 +79,7 @@ def client(
     method: type[ClientSecretBasic | ClientSecretPost] = ClientSecretBasic,
     source: Source | None = None,
     clock: Callable[[], object] | None = None,
-    rules: AnswerRules | None = None,
+    rules: ResponseRules | None = None,
     **transport: object,
 ) -> ClientCredentials:
     """Make a source of tokens with a patient transport."""
@@ -88,7 +89,7 @@ def client(
         method("my-id", secret.resolve),
         secret,
         Transport(**({"timeout_s": PATIENT_S} | transport)),  # type: ignore[arg-type]
-        rules or AnswerRules(),
+        rules or ResponseRules(),
         clock or FakeClock(START + 0.5),  # type: ignore[arg-type]
     )
 
@@ -241,7 +242,7 @@ def test_a_missing_secret_sends_nothing() -> None:
 def test_rules_reach_the_answer() -> None:
     """The answer is read by the configured rules."""
     with TokenServer(token("tok-1", 0)) as server:
-        got = client(server.url, rules=AnswerRules(scope="a", lifetime=60)).fetch()
+        got = client(server.url, rules=ResponseRules(scope="a", lifetime=60)).fetch()
     assert (got.scope, got.life, got.expiry_source) == ("a", 60, "lifetime")
 
 
@@ -513,7 +514,7 @@ def test_a_connection_that_is_never_taken_ends_in_time() -> None:
 def test_a_line_cut_early_carries_nothing() -> None:
     """A connection that is made after the deadline is ended before a request goes out."""
     ours, theirs = socket.socketpair()
-    line = Line()
+    line = CancellableSocket()
     with ours, theirs, contextlib.closing(line):
         line.cut()
         assert line.keep(ours) is ours
@@ -522,7 +523,7 @@ def test_a_line_cut_early_carries_nothing() -> None:
         with pytest.raises(BrokenPipeError):
             ours.send(b"POST")
     line.cut()
-    Line().close()
+    CancellableSocket().close()
 
 
 @pytest.mark.fault("slow-answer")
@@ -692,7 +693,7 @@ def test_any_authentication_fits() -> None:
             Signed(),
             secret,
             Transport(PATIENT_S),
-            AnswerRules(),
+            ResponseRules(),
             FakeClock(),
         )
         source.fetch()

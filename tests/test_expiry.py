@@ -11,13 +11,13 @@ from fakes import START
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.errors import ExchangeError, ResponseInvalid
-from job.oauth.answer import Answer, AnswerRules
+from job.core.errors import ExchangeError, ResponseInvalid
 from job.oauth.expiry import ABSOLUTE, RELATIVE
-from job.oauth.response import token_of
+from job.oauth.response import read_token
+from job.oauth.token_response import Answer, ResponseRules
 
 SENT_AT = START + 0.75
-RULES = AnswerRules()
+RULES = ResponseRules()
 HOUR = 3600
 OPAQUE = "tok"
 OURS = timezone(timedelta(hours=7))
@@ -25,18 +25,18 @@ OURS = timezone(timedelta(hours=7))
 
 def life(
     members: Mapping[str, Any],
-    rules: AnswerRules = RULES,
+    rules: ResponseRules = RULES,
     headers: Mapping[str, str] | None = None,
     token: str = OPAQUE,
 ) -> tuple[int, str]:
     """Return the seconds that the token lives after its request, and where they come from."""
     body = json.dumps({"access_token": token, **members}).encode()
-    got = token_of(Answer(200, headers or {}, body, SENT_AT), rules)
+    got = read_token(Answer(200, headers or {}, body, SENT_AT), rules)
     assert got.requested_at == START
     return got.life, got.expiry_source
 
 
-def code(members: Mapping[str, Any], rules: AnswerRules = RULES, token: str = OPAQUE) -> str:
+def code(members: Mapping[str, Any], rules: ResponseRules = RULES, token: str = OPAQUE) -> str:
     """Return the code with which the life is refused."""
     with pytest.raises(ResponseInvalid) as caught:
         life(members, rules, token=token)
@@ -65,7 +65,7 @@ def test_relative_fields(name: str, value: object) -> None:
 @pytest.mark.parametrize("value", [7_200_000, "7200000", 7_200_000.0])
 def test_a_life_in_milliseconds(value: object) -> None:
     """The configured unit counts for every name; an instant is known by its size all the same."""
-    rules = AnswerRules(unit_s=0.001)
+    rules = ResponseRules(unit_s=0.001)
     assert life({"expires_in": value}, rules) == (7200, "expires_in")
     assert life({"expires_at": (START + HOUR) * 1000}, rules) == (HOUR, "expires_at")
     assert life({"expires": (START + HOUR) * 1000}, rules) == (HOUR, "expires_at")
@@ -87,7 +87,7 @@ def test_a_life_in_milliseconds(value: object) -> None:
 )
 def test_a_configured_field_is_the_only_one(value: object, expected: tuple[int, str]) -> None:
     """Where a path is given no other field is believed; its size tells a life from an instant."""
-    rules = AnswerRules(expiry_path="meta.ttl")
+    rules = ResponseRules(expiry_path="meta.ttl")
     members = {"expires_in": 5, "expires_at": START + 5, "meta": {"ttl": value}}
     headers = {"date": "Mon, 24 Nov 2025 16:00:00 GMT"}
     assert life(members, rules, headers)[1] == expected[1]
@@ -97,7 +97,7 @@ def test_a_configured_field_is_the_only_one(value: object, expected: tuple[int, 
 def test_what_stands_beside_the_token_is_believed_first() -> None:
     """An envelope's own life comes before one at the top, which may be another thing's."""
     members = {"expires_in": 5, "data": {"token": OPAQUE, "expire": 70}}
-    assert life(members, AnswerRules(token_path="data.token")) == (70, "expires_in")
+    assert life(members, ResponseRules(token_path="data.token")) == (70, "expires_in")
 
 
 def test_sums_round_down() -> None:
@@ -115,7 +115,7 @@ def test_sums_round_down() -> None:
 def test_what_is_no_life_is_not_believed(value: object) -> None:
     """The next source is asked, and in the end the default stands in."""
     assert life({"expires_in": value}) == (900, "default")
-    assert life({"expires_in": value}, AnswerRules(default_lifetime=60)) == (60, "default")
+    assert life({"expires_in": value}, ResponseRules(default_lifetime=60)) == (60, "default")
     assert life({"expires_in": value, "expire": 50}) == (50, "expires_in")
     assert life({"expires_in": value, "expires_at": START + 61}) == (61, "expires_at")
 
@@ -124,7 +124,7 @@ def test_numbers_that_are_json_to_python_only() -> None:
     """NaN, infinities, overflowing floats and 5000 digits are not believed and do no harm."""
     for text in ("NaN", "Infinity", "-Infinity", "1e400", "9" * 5000):
         body = f'{{"access_token": "tok", "expires_in": {text}}}'.encode()
-        assert token_of(Answer(200, {}, body, SENT_AT), RULES).life == 900
+        assert read_token(Answer(200, {}, body, SENT_AT), RULES).life == 900
 
 
 @pytest.mark.parametrize("value", [0, -1, "0", "-1", -0.5, "0.0", 0.4, -(10**18)])
@@ -137,7 +137,7 @@ def test_a_life_of_nothing_is_refused(value: object) -> None:
 
 def test_the_configured_lifetime_wins() -> None:
     """An operator who knows better is believed before every field, also before a zero."""
-    rules = AnswerRules(lifetime=7)
+    rules = ResponseRules(lifetime=7)
     for members in ({"expires_in": 60}, {"expires_in": 0}, {"expires_at": 1}, {}):
         assert life(members, rules) == (7, "lifetime")
 
@@ -212,20 +212,20 @@ def test_jwt_expiry_only_shortens(
     members: dict[str, Any], exp: object, expected: tuple[int, str]
 ) -> None:
     """`exp` is the lesser of two claims or the only one, and only when it was asked for."""
-    rules = AnswerRules(jwt_expiry=True)
+    rules = ResponseRules(jwt_expiry=True)
     assert life(members, rules, token=jwt(exp)) == expected
     assert life(members, token=jwt(exp))[1] != "jwt"
 
 
 def test_jwt_expiry_shortens_the_configured_life() -> None:
     """Any life is an upper bound: a JWT that ends earlier than `lifetime` says ends earlier."""
-    rules = AnswerRules(lifetime=600, jwt_expiry=True)
+    rules = ResponseRules(lifetime=600, jwt_expiry=True)
     assert life({}, rules, token=jwt(START + 60)) == (60, "jwt")
 
 
 def test_a_jwt_that_has_expired_is_refused() -> None:
     """A JWT whose own claim says that it is dead is not published."""
-    assert code({"expires_in": 60}, AnswerRules(jwt_expiry=True), jwt(START)) == "already_expired"
+    assert code({"expires_in": 60}, ResponseRules(jwt_expiry=True), jwt(START)) == "already_expired"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_jwt_that_has_expired_is_refused() -> None:
 )
 def test_opaque_tokens_have_no_expiry(token: str) -> None:
     """A token that is no JWT, or an encrypted one, is no error: it just says nothing."""
-    assert life({}, AnswerRules(jwt_expiry=True), token=token) == (900, "default")
+    assert life({}, ResponseRules(jwt_expiry=True), token=token) == (900, "default")
 
 
 @given(
@@ -244,7 +244,7 @@ def test_no_life_is_too_long(seconds: object, sent_at: float) -> None:
     """The stored expiry never lies after the request plus what the server said."""
     body = json.dumps({"access_token": "tok", "expires_in": seconds}).encode()
     try:
-        token = token_of(Answer(200, {}, body, sent_at), RULES)
+        token = read_token(Answer(200, {}, body, sent_at), RULES)
     except ExchangeError:
         return
     if token.expiry_source == "expires_in":

@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from job import daemon
-from job.aws_secrets import DEADLINE_S, LOOK_S
 from job.config import tokens_of
 from job.config.secret_checks import IDENTITY, PLACES
 from job.config.settings import CommonSettings
+from job.core.schedule import REJECTED_S
+from job.core.state import SECRET_LOOK_S
+from job.credentials.aws import DEADLINE_S, LOOK_S
+from job.credentials.command import CommandSecret
 from job.limits.turns import LINE_CAP_S, RESERVE
-from job.schedule import REJECTED_S
-from job.secret import CommandSecret
-from job.state import SECRET_LOOK_S
+from job.runners import daemon
 
 DOCS = Path(__file__).parent.parent / "docs"
 LEAST: Mapping[str, Any] = {"token_url": "https://as.example/token", "client_id": "id"}

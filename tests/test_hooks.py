@@ -15,8 +15,8 @@ import pytest
 from fakes import START, FakeClock
 from token_server import TokenServer, answer, stall
 
-from job.errors import SecretUnavailable
-from job.events import (
+from job.core.errors import SecretUnavailable
+from job.core.events import (
     Event,
     HookFailed,
     HookRan,
@@ -27,10 +27,10 @@ from job.events import (
     TokenExpired,
     TokenRefreshed,
 )
-from job.oauth.transport import Transport
+from job.core.secret import Secret
+from job.http.transport import Transport
 from job.observe.hook_actions import CommandHook, SignalHook, WebhookHook
 from job.observe.hooks import HookError, Hooks, Occasion, TokenHooks, retry_after
-from job.secret import Secret
 
 PATIENCE_S = 10.0
 SINK = "file:/run/tiki"

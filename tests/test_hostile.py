@@ -29,18 +29,18 @@ from job.config import load, tokens_of
 from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
-from job.errors import ConfigError, EndpointUnavailable, ExchangeError, JobError, SinkRejected
-from job.events import Event
-from job.oauth.answer import Answer, AnswerRules
-from job.oauth.response import token_of
-from job.oauth.transport import MAX_BODY_BYTES, Transport
+from job.core.errors import ConfigError, EndpointUnavailable, ExchangeError, JobError, SinkRejected
+from job.core.events import Event
+from job.core.refresher import Refresher
+from job.core.schedule import Plan, Policy
+from job.core.secret import Secret
+from job.core.tokens import OutputFormat, Record, parse, record_of, render, render_receipt
+from job.http.transport import MAX_BODY_BYTES, Transport
+from job.oauth.response import read_token
+from job.oauth.token_response import Answer, ResponseRules
 from job.observe.log import log_observer
-from job.refresh import Refresher
-from job.schedule import Plan, Policy
-from job.secret import Secret
 from job.sinks.file import SIDECAR_SUFFIX, FileSink
 from job.sinks.secret_text import SecretText
-from job.tokens import OutputFormat, Record, parse, record_of, render, render_receipt
 
 T = TypeVar("T")
 E = TypeVar("E", bound=JobError)
@@ -164,16 +164,16 @@ HEADERS = st.dictionaries(
 )
 STATUSES = st.sampled_from([200, 201, 204, 301, 307, 400, 401, 403, 429, 500, 503])
 RULES = st.builds(
-    AnswerRules,
+    ResponseRules,
     lifetime=st.none() | st.integers(1, TEN_YEARS_S),
     jwt_expiry=st.booleans(),
     keep_extra=st.lists(st.sampled_from(MEMBERS)).map(tuple),
 )
 
 
-def verdict(reply: Answer, rules: AnswerRules = AnswerRules()) -> None:  # noqa: B008  # immutable
+def verdict(reply: Answer, rules: ResponseRules = ResponseRules()) -> None:  # noqa: B008  # immutable
     """Read an answer: a token that can be stored and read back, or an error that may be shown."""
-    got = result_of(lambda: token_of(reply, rules), ExchangeError)
+    got = result_of(lambda: read_token(reply, rules), ExchangeError)
     if isinstance(got, ExchangeError):
         assert is_harmless(str(got))
         assert got.retry_after is None or 0 <= got.retry_after < math.inf
@@ -189,9 +189,9 @@ def verdict(reply: Answer, rules: AnswerRules = AnswerRules()) -> None:  # noqa:
 @pytest.mark.fault("hostile-answer")
 @examples(150)
 @given(STATUSES, HEADERS, bytes_of(ANSWERS) | bytes_of(OBJECTS), RULES)
-@example(301, {}, b'{"access_token": "\\ud800"}', AnswerRules())
+@example(301, {}, b'{"access_token": "\\ud800"}', ResponseRules())
 def test_any_answer_is_a_token_or_an_error(
-    status: int, headers: dict[str, str], body: bytes, rules: AnswerRules
+    status: int, headers: dict[str, str], body: bytes, rules: ResponseRules
 ) -> None:
     """Promise: whatever a server says, there is a token worth storing or a typed error."""
     verdict(Answer(status, headers, body, START, (Secret(SECRET),)), rules)
@@ -225,7 +225,7 @@ WORST = {
 def test_the_worst_shapes_cost_no_time(shape: str, status: int) -> None:
     """Promise: a body of the largest size in the shape that is dearest to read takes a moment."""
     verdict(
-        Answer(status, {}, WORST[shape], START, (Secret(SECRET),)), AnswerRules(jwt_expiry=True)
+        Answer(status, {}, WORST[shape], START, (Secret(SECRET),)), ResponseRules(jwt_expiry=True)
     )
 
 
@@ -630,4 +630,4 @@ def test_these_tests_see_what_they_look_for() -> None:
     for text in (f"x{SECRET}", "two\nlines", "x" * 1000):
         assert not is_harmless(text)
     with pytest.raises(AssertionError):
-        verdict(Answer(200, {}, b'{"access_token": "t"}', START), AnswerRules(lifetime=0))
+        verdict(Answer(200, {}, b'{"access_token": "t"}', START), ResponseRules(lifetime=0))

@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 
 import pytest
 from fakes import START, FakeClock
-from nights import plain_view
+from page_fixtures import plain_view
 
 from job import __version__
-from job.observe.board import SinkView, TokenState, TokenView
 from job.observe.http import HEADERS, Page, Server, Site, family_of
+from job.observe.status_board import SinkView, TokenState, TokenView
 
 STYLE, SCRIPT = "c3R5bGU=", "c2NyaXB0"
 

@@ -8,15 +8,16 @@ from fakes import START, FakeClock, token
 from token_server import Step, TokenServer, answer, refusal, reset
 from token_server import token as token_answer
 
-from job.errors import EndpointUnavailable, ExchangeError, RequestRejected, ResponseInvalid
-from job.oauth.answer import Answer, AnswerRules
+from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected, ResponseInvalid
+from job.core.secret import Secret
+from job.core.tokens import Token
+from job.credentials.watched import WatchedSecret
+from job.http.transport import Transport
 from job.oauth.client_auth import ClientSecretBasic, ClientSecretPost
 from job.oauth.exchange import ClientCredentials
 from job.oauth.introspection import introspected
 from job.oauth.request import TokenRequest
-from job.oauth.transport import Transport
-from job.secret import Secret, WatchedSecret
-from job.tokens import Token
+from job.oauth.token_response import Answer, ResponseRules
 
 GRANT = ("grant_type", "client_credentials")
 NO_LIFE = answer(200, {"access_token": "tok-1", "token_type": "Bearer", "issued_at": "1764"})
@@ -100,7 +101,7 @@ def exchange(
     server: TokenServer,
     method: type[ClientSecretBasic | ClientSecretPost] = ClientSecretBasic,
     url: str | None = None,
-    rules: AnswerRules | None = None,
+    rules: ResponseRules | None = None,
 ) -> ClientCredentials:
     """Make a source of tokens that may ask for their expiry."""
     secret = WatchedSecret(Fixed())
@@ -109,7 +110,7 @@ def exchange(
         method("id", secret.resolve),
         secret,
         Transport(10.0),
-        rules or AnswerRules(),
+        rules or ResponseRules(),
         FakeClock(START),
         server.url if url is None else url,
     )
@@ -136,12 +137,12 @@ def test_a_life_that_is_not_told_is_asked_for() -> None:
     [
         (token_answer("tok-1", 60), None, None),
         (NO_LIFE, "", None),
-        (NO_LIFE, None, AnswerRules(lifetime=60)),
+        (NO_LIFE, None, ResponseRules(lifetime=60)),
     ],
     ids=["told", "not configured", "configured life"],
 )
 def test_nothing_is_asked_without_need(
-    first: Step, url: str | None, rules: AnswerRules | None
+    first: Step, url: str | None, rules: ResponseRules | None
 ) -> None:
     """A life that is known costs no second request."""
     with TokenServer(first) as server:
@@ -163,7 +164,7 @@ def test_nothing_is_asked_without_need(
 )
 def test_a_token_is_never_lost_by_it(step: Step, words: str) -> None:
     """Whatever goes wrong, the token is there with default_lifetime, and a note says why."""
-    rules = AnswerRules(scope="a", default_lifetime=600)
+    rules = ResponseRules(scope="a", default_lifetime=600)
     narrowed = answer(200, {"access_token": "tok-1", "scope": "b"})
     with TokenServer(narrowed, step) as server:
         got = exchange(server, rules=rules).fetch()

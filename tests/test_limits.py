@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from job.config.values import rate
-from job.limits.turns import LINE_CAP_S, Budget, Endpoint, Rate
+from job.core.rate import Rate
+from job.limits.turns import LINE_CAP_S, Budget, Endpoint
+from job.values import rate
 
 T0 = 1_764_000_000.0
 HOUR = 3600.0
@@ -228,7 +229,7 @@ def test_people_are_told_once_in_a_period() -> None:
     assert budget.tell(T0 + 1) is None
     assert short
     assert over
-    assert short.told() == (
+    assert (short.spent, short.left, short.budget, short.message) == (
         4,
         1,
         "5/1h",
@@ -238,6 +239,6 @@ def test_people_are_told_once_in_a_period() -> None:
             "for retries that used it up; else ask for fewer tokens, or a larger quota"
         ),
     )
-    assert over.told()[:3] == (5, 0, "5/1h")
-    assert "none is made until the oldest of them counts no more" in over.told()[3]
+    assert (over.spent, over.left, over.budget) == (5, 0, "5/1h")
+    assert "none is made until the oldest of them counts no more" in over.message
     assert budget.tell(T0 + HOUR)

@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from job.events import (
+from job.core.events import (
     ClockStepped,
     ConfigRejected,
     Event,
@@ -23,8 +23,8 @@ from job.events import (
     TokenRefreshed,
     TokenRefreshFailed,
 )
+from job.core.secret import Secret
 from job.observe.log import LogFormat, LogLevel, log_observer
-from job.secret import Secret
 
 TIMESTAMP = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 REFUSED = TokenRefreshFailed(

@@ -5,12 +5,12 @@ import pytest
 from fakes import START, FakeClock, MemorySink, ScriptedSource, token
 
 from job import __version__
-from job.errors import EndpointUnavailable, SinkUnavailable
-from job.events import JobStarted, TokenRefreshed
-from job.observe.board import Board
+from job.core.errors import EndpointUnavailable, SinkUnavailable
+from job.core.events import JobStarted, TokenRefreshed
+from job.core.refresher import Refresher
+from job.core.schedule import Plan, Policy
 from job.observe.metrics import Metrics
-from job.refresh import Refresher
-from job.schedule import Plan, Policy
+from job.observe.status_board import StatusBoard
 
 DOWN = EndpointUnavailable("timeout", "no answer in time")
 FULL = SinkUnavailable("disk_full", "no space is left")
@@ -27,7 +27,7 @@ class Night:
         source = ScriptedSource(*script)
         plan = Plan(Policy(jitter=0.0), "")
         self.refresher = Refresher("tiki", source, self.sinks, plan, "key", self.clock)
-        self.metrics = Metrics(Board(lambda: {"tiki": self.refresher}, str, self.clock).views)
+        self.metrics = Metrics(StatusBoard(lambda: {"tiki": self.refresher}, str, self.clock).views)
 
     def play(self, seconds: float = 0.0) -> None:
         """Let time pass and step."""

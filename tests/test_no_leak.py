@@ -23,18 +23,18 @@ from fakes import FakeClock, MemorySink, ScriptedSource
 from fakes import token as some_token
 from token_server import Step, TokenServer, answer, cut, refusal, token
 
-from job.clock import system_clock
+from job.compose.refreshers import Wiring
 from job.config import load
-from job.daemon import Daemon
-from job.events import Event, JobCrashed, TokenDeliveryFailed, TokenRefreshFailed
+from job.core.clock import system_clock
+from job.core.events import Event, JobCrashed, TokenDeliveryFailed, TokenRefreshFailed
+from job.core.refresher import Refresher
+from job.core.schedule import Plan, Policy
+from job.core.secret import Secret
+from job.core.tokens import OutputFormat
 from job.observe.log import LogFormat, log_observer
-from job.once import Pass
-from job.refresh import Refresher
-from job.schedule import Plan, Policy
-from job.secret import Secret
+from job.runners.daemon import Daemon
+from job.runners.once import Pass
 from job.sinks.secrets_manager import SecretsManagerSink
-from job.tokens import OutputFormat
-from job.wire import Wiring
 
 if TYPE_CHECKING:
     from aws import Faults

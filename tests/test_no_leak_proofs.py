@@ -15,13 +15,13 @@ from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
 from token_server import Seen, TokenServer, answer
 
-from job.clock import system_clock
+from job.compose.refreshers import Wiring
 from job.config import Config, tokens_of
-from job.events import TokenRefreshFailed
+from job.core.clock import system_clock
+from job.core.events import TokenRefreshFailed
 from job.observe.log import log_observer
-from job.verbs.forecast import forecasts
-from job.verbs.online import probe
-from job.wire import Wiring
+from job.verbs.plan import token_plans
+from job.verbs.preflight import probe
 
 PAIR = client_certificate("client")
 OTHER = client_certificate("other")
@@ -149,7 +149,7 @@ def test_a_proof_that_cannot_be_used_is_not_seen(tmp_path: Path) -> None:
     config = config_of(tmp_path, "https://127.0.0.1:9/token", UNUSABLE)
     found = logged(config)
     wiring = Wiring({}, "host", system_clock)
-    found += "\n".join(map(str, forecasts(config, wiring, online=False)))
+    found += "\n".join(map(str, token_plans(config, wiring, online=False)))
     for name in config.tokens:
         found += repr(list(probe(name, config, wiring, system_clock)))
     assert found.count("is encrypted") >= 2

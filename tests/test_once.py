@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from fakes import START, FakeClock, MemorySink, ScriptedSource, record, token
 
-from job.clock import system_clock
-from job.errors import EndpointUnavailable, RequestRejected, SinkRejected, SinkUnavailable
-from job.events import (
+from job.core.clock import system_clock
+from job.core.errors import EndpointUnavailable, RequestRejected, SinkRejected, SinkUnavailable
+from job.core.events import (
     Event,
     JobCrashed,
     TokenAdopted,
@@ -17,13 +17,13 @@ from job.events import (
     TokenPromiseUnholdable,
     TokenUnchanged,
 )
-from job.limits.throttle import Gate, Throttle
-from job.limits.turns import Rate
-from job.once import WORKERS, Outcome, Pass, worst
-from job.refresh import Refresher, TokenSource
-from job.schedule import Plan, Policy
-from job.sinks import Sink
-from job.tokens import Token
+from job.core.ports import Sink, TokenSource
+from job.core.rate import Rate
+from job.core.refresher import Refresher
+from job.core.schedule import Plan, Policy
+from job.core.tokens import Token
+from job.limits.limiter import Gate, Throttle
+from job.runners.once import WORKERS, Outcome, Pass, worst
 
 PATIENCE_S = 10.0
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from fakes import START
-from nights import plain_view as view
+from page_fixtures import plain_view as view
 
 from job.observe import page
-from job.observe.board import Attempt, SinkView, TokenState, TokenView, Trouble
 from job.observe.page import SEARCH_FROM, WORDS, StatusPage
+from job.observe.status_board import Attempt, SinkView, TokenState, TokenView, Trouble
 
 END = START + 3600
 DUE = START + 2412

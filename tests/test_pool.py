@@ -6,7 +6,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from job.pool import Pool
+from job.runners.pool import Pool
 
 PATIENCE_S = 10.0
 

@@ -11,8 +11,8 @@ import pytest
 from job.config import tokens_of
 from job.config.presets import NAME, Need, Preset, catalogue, presets
 from job.config.settings import CommonSettings
-from job.config.values import seconds
-from job.errors import ConfigError
+from job.core.errors import ConfigError
+from job.values import seconds
 
 KNOWN = presets()
 NAMES = list(KNOWN)

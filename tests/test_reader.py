@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from fakes import START
 from token_server import TokenServer, answer
 
-from job.clock import Moment
+from job.core.clock import Moment
 from job.reader import AGAIN_S, Keeper, Store, TokenAuth, TokenUnavailable, parsed
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ import pytest
 from fakes import START, FakeClock
 from token_server import Seen, TokenServer, answer
 
-from job import errors
+from job.compose.refreshers import Wiring
 from job.config import tokens_of
 from job.config.presets import presets
 from job.config.settings import TokenSettings
-from job.tokens import Token
-from job.wire import Wiring
+from job.core import errors
+from job.core.tokens import Token
 
 RECORDED = Path(__file__).parent / "recorded"
 KNOWN = presets()

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from token_server import Step, TokenServer, answer, cut, reset
 
-from job.errors import ExchangeError
-from job.oauth.answer import AnswerRules
+from job.core.errors import ExchangeError
+from job.core.secret import Secret
+from job.credentials.watched import WatchedSecret
+from job.http.transport import Transport
 from job.oauth.client_auth import ClientSecretBasic, ClientSecretPost
 from job.oauth.exchange import ClientCredentials
 from job.oauth.request import RequestFormat, TokenRequest, get_request, prepared, with_params
-from job.oauth.transport import Transport
-from job.secret import Secret, WatchedSecret
+from job.oauth.token_response import ResponseRules
 
 URL = "https://as.example/token"
 PLAIN = "s3cret"
@@ -199,7 +200,7 @@ def failure(url: str) -> ExchangeError:
         ClientSecretPost("id", secret.resolve),
         secret,
         Transport(10.0),
-        AnswerRules(),
+        ResponseRules(),
         FakeClock(),
     )
     with pytest.raises(ExchangeError) as caught:

@@ -7,7 +7,7 @@ import pytest
 from job.config import tokens_of
 from job.config.request_checks import secret_in_url
 from job.config.settings import CommonSettings
-from job.errors import ConfigError
+from job.core.errors import ConfigError
 
 BASE = {
     "token_url": "https://as.example/token",

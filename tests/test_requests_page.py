@@ -9,9 +9,9 @@ import pytest
 from fakes import START, FakeClock
 from token_server import TokenServer, answer
 
+from job.compose.refreshers import Wiring
 from job.config import tokens_of
 from job.config.settings import TokenSettings
-from job.wire import Wiring
 
 PAGE = Path(__file__).parent.parent / "docs" / "requests-and-answers.md"
 TEXT = PAGE.read_text("utf-8")

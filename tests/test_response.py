@@ -12,18 +12,13 @@ from fakes import START
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job.errors import (
-    EndpointUnavailable,
-    ExchangeError,
-    RequestRejected,
-    ResponseInvalid,
-)
-from job.oauth.answer import Answer, AnswerRules
-from job.oauth.response import token_of
-from job.secret import Secret
-from job.tokens import OutputFormat, Token, parse, record_of, render
+from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected, ResponseInvalid
+from job.core.secret import Secret
+from job.core.tokens import OutputFormat, Token, parse, record_of, render
+from job.oauth.response import read_token
+from job.oauth.token_response import Answer, ResponseRules
 
-RULES = AnswerRules()
+RULES = ResponseRules()
 GOOD = {"access_token": "tok-1", "token_type": "Bearer", "expires_in": 3600}
 
 
@@ -46,17 +41,17 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in GOOD.items() if key != name}
 
 
-def refused(given: Answer, rules: AnswerRules = RULES) -> tuple[type, str, int | None]:
+def refused(given: Answer, rules: ResponseRules = RULES) -> tuple[type, str, int | None]:
     """Return class, code and status of the refusal."""
     with pytest.raises(ExchangeError) as caught:
-        token_of(given, rules)
+        read_token(given, rules)
     return type(caught.value), caught.value.code, caught.value.http_status
 
 
-def outcome_of(given: Answer, rules: AnswerRules) -> Token | ExchangeError:
+def outcome_of(given: Answer, rules: ResponseRules) -> Token | ExchangeError:
     """Return the token or the refusal."""
     try:
-        return token_of(given, rules)
+        return read_token(given, rules)
     except ExchangeError as error:
         return error
 
@@ -64,7 +59,7 @@ def outcome_of(given: Answer, rules: AnswerRules) -> Token | ExchangeError:
 def message_of(given: Answer) -> str:
     """Return the refusal's text."""
     with pytest.raises(ExchangeError) as caught:
-        token_of(given, RULES)
+        read_token(given, RULES)
     return str(caught.value)
 
 
@@ -76,7 +71,7 @@ def test_a_good_answer_is_a_token() -> None:
         "refresh_token": "r",
         "unknown": {"x": 1},
     }
-    assert token_of(answer(body), AnswerRules(scope="a b c")) == Token(
+    assert read_token(answer(body), ResponseRules(scope="a b c")) == Token(
         access_token=Secret("tok-1"),
         token_type="Bearer",
         scope="a b",
@@ -90,7 +85,7 @@ def test_a_good_answer_is_a_token() -> None:
 @pytest.mark.parametrize("status", [200, 201, 203, 299])
 def test_any_2xx_is_success(status: int) -> None:
     """Tokens also come with 201 Created."""
-    assert token_of(answer(status=status), RULES).access_token == Secret("tok-1")
+    assert read_token(answer(status=status), RULES).access_token == Secret("tok-1")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +104,7 @@ def test_any_2xx_is_success(status: int) -> None:
 def test_bodies_of_all_kinds_are_read(body: bytes) -> None:
     """JSON as servers really write it, and form encoding whatever the Content-Type says."""
     given = answer(body, headers={"content-type": "text/plain"})
-    assert token_of(given, RULES) == token_of(answer(GOOD), RULES)
+    assert read_token(given, RULES) == read_token(answer(GOOD), RULES)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +150,7 @@ def test_a_token_that_no_header_can_carry_is_refused(value: object) -> None:
 def test_odd_but_legal_tokens_are_taken() -> None:
     """Real tokens use characters outside the Bearer set of RFC 6750."""
     value = "v^1.1#i^1!00D:~+/=|"
-    assert token_of(answer(GOOD | {"access_token": value}), RULES).access_token == Secret(value)
+    assert read_token(answer(GOOD | {"access_token": value}), RULES).access_token == Secret(value)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +158,8 @@ def test_odd_but_legal_tokens_are_taken() -> None:
 )
 def test_bearer_under_all_its_names(value: object) -> None:
     """The type is stored in one spelling, and a missing one means Bearer."""
-    assert token_of(answer(GOOD | {"token_type": value}), RULES).token_type == "Bearer"
-    assert token_of(answer(without("token_type")), RULES).token_type == "Bearer"
+    assert read_token(answer(GOOD | {"token_type": value}), RULES).token_type == "Bearer"
+    assert read_token(answer(without("token_type")), RULES).token_type == "Bearer"
 
 
 @pytest.mark.parametrize("value", ["DPoP", "mac", "N_A", 7, [["x"]]])
@@ -189,8 +184,8 @@ def test_type_is_named() -> None:
 @pytest.mark.parametrize("value", ["Zoho", "N_A", "bearer", None, 7])
 def test_a_configured_type_is_stored_whatever_the_answer_says(value: object) -> None:
     """The operator knows what readers put before the token."""
-    rules = AnswerRules(token_type="OAuth")
-    assert token_of(answer(GOOD | {"token_type": value}), rules).token_type == "OAuth"
+    rules = ResponseRules(token_type="OAuth")
+    assert read_token(answer(GOOD | {"token_type": value}), rules).token_type == "OAuth"
 
 
 @pytest.mark.parametrize("value", ["DPoP", "dpop "])
@@ -198,7 +193,7 @@ def test_a_bound_token_is_refused_whatever_is_configured(value: str) -> None:
     """No name makes a token that is bound to a key work without it (RFC 9449)."""
     given = answer(without("token_type") | {"tokenType": value})
     expected = (ResponseInvalid, "unsupported_token_type", 200)
-    assert refused(given, AnswerRules(token_type="Bearer")) == expected
+    assert refused(given, ResponseRules(token_type="Bearer")) == expected
 
 
 ENVELOPE = {"data": {"tokens": [{"value": "tok-1", "expiresIn": 60, "scope": "b"}]}, "scope": "a"}
@@ -206,8 +201,8 @@ ENVELOPE = {"data": {"tokens": [{"value": "tok-1", "expiresIn": 60, "scope": "b"
 
 def test_a_token_in_an_envelope() -> None:
     """Members beside the token are believed before those at the top, and no path is a surprise."""
-    rules = AnswerRules(token_path="data.tokens.0.value", keep_extra=("value", "scope"))
-    token = token_of(answer(ENVELOPE), rules)
+    rules = ResponseRules(token_path="data.tokens.0.value", keep_extra=("value", "scope"))
+    token = read_token(answer(ENVELOPE), rules)
     assert token.access_token == Secret("tok-1")
     assert (token.life, token.scope, token.extra) == (60, "b", {"value": "tok-1", "scope": "b"})
 
@@ -223,7 +218,7 @@ def test_a_token_in_an_envelope() -> None:
 def test_a_path_that_leads_nowhere(path: str) -> None:
     """Whatever a path meets on its way, there is no token."""
     given = answer(ENVELOPE | {"access_token": "other"})
-    assert refused(given, AnswerRules(token_path=path)) == (
+    assert refused(given, ResponseRules(token_path=path)) == (
         ResponseInvalid,
         "no_access_token",
         200,
@@ -233,7 +228,7 @@ def test_a_path_that_leads_nowhere(path: str) -> None:
 def test_a_member_may_have_a_point_in_its_name() -> None:
     """The whole name comes before the path that it could be."""
     body = {"a.b": "tok-1", "a": {"b": "tok-2"}}
-    assert token_of(answer(body), AnswerRules(token_path="a.b")).access_token == Secret("tok-1")
+    assert read_token(answer(body), ResponseRules(token_path="a.b")).access_token == Secret("tok-1")
 
 
 @pytest.mark.parametrize(
@@ -287,7 +282,7 @@ def test_what_came_instead_of_json_is_told(body: str, told: str) -> None:
 )
 def test_a_narrower_scope_is_noted(granted: object, note: str) -> None:
     """A token with less than was asked for is taken, and the operator is told (section 3.3)."""
-    token = token_of(answer(GOOD | {"scope": granted}), AnswerRules(scope="a b c"))
+    token = read_token(answer(GOOD | {"scope": granted}), ResponseRules(scope="a b c"))
     assert token.note == note
 
 
@@ -296,12 +291,12 @@ def test_an_error_number_beside_a_token_is_an_error(value: object) -> None:
     """WeChat's errcode is an error like the RFC's own member; 0 is none."""
     assert refused(answer(GOOD | {"errcode": value}))[:2] == (RequestRejected, f"error_{value}")
     for fine in (0, "0", None, "ok"):
-        assert token_of(answer(GOOD | {"errcode": fine}), RULES).life == 3600
+        assert read_token(answer(GOOD | {"errcode": fine}), RULES).life == 3600
 
 
 def test_an_object_alone_in_a_list_is_read() -> None:
     """Some servers put a list around everything."""
-    assert token_of(answer([GOOD]), RULES) == token_of(answer(GOOD), RULES)
+    assert read_token(answer([GOOD]), RULES) == read_token(answer(GOOD), RULES)
     assert refused(answer([GOOD, GOOD])) == (ResponseInvalid, "unreadable_answer", 200)
 
 
@@ -320,13 +315,13 @@ def test_an_object_alone_in_a_list_is_read() -> None:
 def test_scope_is_text_that_can_be_stored(value: object, expected: str) -> None:
     """Scope comes as text or list; without one the requested scope was granted (section 5.1)."""
     given = answer(GOOD | {"scope": value})
-    assert token_of(given, AnswerRules(scope="asked")).scope == expected
+    assert read_token(given, ResponseRules(scope="asked")).scope == expected
 
 
 @pytest.mark.parametrize("value", [0, -5, 0.5, "soon", None, True, 1e300, 4e8])
 def test_refresh_hint_must_be_a_positive_number(value: object) -> None:
     """A hint that makes no sense is no hint."""
-    assert token_of(answer(GOOD | {"refresh_in": value}), RULES).refresh_in is None
+    assert read_token(answer(GOOD | {"refresh_in": value}), RULES).refresh_in is None
 
 
 def test_extra_members_are_kept_when_named() -> None:
@@ -345,7 +340,7 @@ def test_extra_members_are_kept_when_named() -> None:
     }
     text = json.dumps(body)[:-1] + ', "huge": 1e999}'
     names = ("instance_url", "nested", "deep", "deep_object", "lone", "lone_key", "huge", "missing")
-    token = token_of(answer(text), AnswerRules(keep_extra=names))
+    token = read_token(answer(text), ResponseRules(keep_extra=names))
     assert token.extra == {key: body[key] for key in ("instance_url", "nested")}
 
 
@@ -360,14 +355,14 @@ def test_success_with_an_error_is_an_error(error: object) -> None:
 @pytest.mark.parametrize("error", [None, "", 0, False, {}, []])
 def test_an_empty_error_is_none(error: object) -> None:
     """Servers that always send the member send it empty when all is well."""
-    assert token_of(answer(GOOD | {"error": error}), RULES).access_token == Secret("tok-1")
+    assert read_token(answer(GOOD | {"error": error}), RULES).access_token == Secret("tok-1")
 
 
 def test_nothing_secret_shows() -> None:
     """Neither the answer's nor the token's repr shows what must not be seen."""
     value = secrets.token_urlsafe()
     given = answer(GOOD | {"access_token": value}, secrets=(Secret(value),))
-    assert value not in repr(given) + repr(token_of(given, RULES))
+    assert value not in repr(given) + repr(read_token(given, RULES))
 
 
 JSON = st.recursive(
@@ -403,7 +398,7 @@ HEADERS = st.dictionaries(
     st.text(max_size=30) | DATES | st.integers().map(str),
 )
 ALL_RULES = st.builds(
-    AnswerRules,
+    ResponseRules,
     scope=st.just("asked"),
     lifetime=st.none() | st.integers(1, 10**6),
     jwt_expiry=st.booleans(),
@@ -425,7 +420,7 @@ ALL_RULES = st.builds(
     rules=ALL_RULES,
 )
 def test_every_answer_is_a_token_or_a_refusal(
-    body: bytes, status: int, headers: dict[str, str], sent_at: float, rules: AnswerRules
+    body: bytes, status: int, headers: dict[str, str], sent_at: float, rules: ResponseRules
 ) -> None:
     """Whatever comes, it is a token that can be used and stored, or one of our errors."""
     given = Answer(status, headers, body, sent_at, (Secret("abc"),))
@@ -463,7 +458,7 @@ def test_the_worst_bodies_take_no_time(body: bytes) -> None:
     """A body of the greatest allowed size costs little CPU, whatever is in it."""
     began = time.process_time()
     for status in (200, 403):
-        outcome_of(answer(body, status), AnswerRules(jwt_expiry=True))
+        outcome_of(answer(body, status), ResponseRules(jwt_expiry=True))
     assert time.process_time() - began < 2
 
 
@@ -472,4 +467,4 @@ def test_dates_far_away_are_no_harm() -> None:
     for moment in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)):
         headers = {"date": format_datetime(moment)}
         given = answer(without("expires_in"), headers=headers)
-        assert token_of(given, RULES).expires_at == START + 900
+        assert read_token(given, RULES).expires_at == START + 900

@@ -7,15 +7,17 @@ import pytest
 import token_server
 from fakes import FakeClock, token
 
-from job.clock import Clock
+from job.compose.refreshers import Wiring
 from job.config import Config, tokens_of
-from job.errors import EndpointUnavailable, ExchangeError, RequestRejected
-from job.events import Event, TokenRefreshed, TokenRefreshFailed
-from job.refresh import Refresher
-from job.rotation import RotatingSource
-from job.secret import EnvironmentSecret, Secret, WatchedSecret
-from job.tokens import Token
-from job.wire import Wiring
+from job.core.clock import Clock
+from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected
+from job.core.events import Event, TokenRefreshed, TokenRefreshFailed
+from job.core.refresher import Refresher
+from job.core.secret import Secret
+from job.core.tokens import Token
+from job.credentials.environment import EnvironmentSecret
+from job.credentials.watched import WatchedSecret
+from job.oauth.rotation import RotatingSource
 
 NAMES = ("A", "B", "C")
 

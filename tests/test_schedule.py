@@ -9,7 +9,7 @@ from fakes import START, record, token
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job.schedule import (
+from job.core.schedule import (
     BACKOFF_CAP_AT_RISK_S,
     BACKOFF_CAP_S,
     Plan,
@@ -19,7 +19,7 @@ from job.schedule import (
     due_at,
     risk_at,
 )
-from job.tokens import Token
+from job.core.tokens import Token
 
 TEN_YEARS_S = 315_360_000
 

@@ -11,19 +11,14 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from job.errors import SecretUnavailable
-from job.secret import (
-    MASK,
-    MAX_SECRET_BYTES,
-    CommandSecret,
-    CredentialSecret,
-    EnvironmentSecret,
-    FileSecret,
-    Secret,
-    SecretSource,
-    WatchedSecret,
-    mask,
-)
+from job.core.errors import SecretUnavailable
+from job.core.ports import SecretSource
+from job.core.secret import MASK, Secret, mask
+from job.credentials.base import MAX_SECRET_BYTES
+from job.credentials.command import CommandSecret
+from job.credentials.environment import EnvironmentSecret
+from job.credentials.file import CredentialSecret, FileSecret
+from job.credentials.watched import WatchedSecret
 
 VALUE = secrets.token_urlsafe()
 

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job import config
-from job.config.settings import CommonSettings, ConfigFile, SecretSettings, TokenSettings
+from job.config.secret_settings import SecretSettings
+from job.config.settings import CommonSettings, ConfigFile, TokenSettings
 from job.config.shape import TABLES
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
-from job.config.values import MAX_DURATION_S, seconds
-from job.errors import ConfigError
+from job.core.errors import ConfigError
+from job.values import MAX_DURATION_S, seconds
 
 many = settings(database=None, deadline=None, max_examples=100)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from job.process import SIGNALS, TO_END, TO_RUN, Signals, hold_signals, release_signals
+from job.runners.process import SIGNALS, TO_END, TO_RUN, Signals, hold_signals, release_signals
 
 
 @pytest.fixture(autouse=True)

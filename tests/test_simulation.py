@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from simulation.__main__ import main
 from simulation.audit import LATEST_START_S, RECOVERY_S
-from simulation.crowd import play_crowd
 from simulation.defects import DEFECTS
 from simulation.endpoint import Lives
+from simulation.faults import KINDS, kinds_at, read_script
+from simulation.many_tokens import play_crowd
 from simulation.play import Outcome, play
 from simulation.scenario import Actor, Scenario, scenario_of
-from simulation.weather import KINDS, kinds_at, read_script
 
-from job.daemon import Daemon
-from job.schedule import Policy
+from job.core.schedule import Policy
+from job.runners.daemon import Daemon
 
 DAYS = 8.0
 SEEDS = (2, 15, 21, 34, 37, 83, 102, 142, 164, 173, 235, 239)

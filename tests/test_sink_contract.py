@@ -12,11 +12,11 @@ import pytest
 from aws import Faults, refuse
 from fakes import START, record, token
 
-from job.errors import SinkError, SinkRejected, SinkUnavailable
-from job.sinks import Sink, Superseded
+from job.core.errors import SinkError, SinkRejected, SinkUnavailable
+from job.core.ports import Sink, Superseded
+from job.core.tokens import FormatName, OutputFormat, Record, record_of
 from job.sinks.file import FileSink
 from job.sinks.secrets_manager import SecretsManagerSink
-from job.tokens import FormatName, OutputFormat, Record, record_of
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

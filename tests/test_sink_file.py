@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from fakes import START, record, token
 
-from job.errors import SinkError, SinkRejected, SinkUnavailable
+from job.core.errors import SinkError, SinkRejected, SinkUnavailable
+from job.core.tokens import OutputFormat, record_of
 from job.sinks.file import MAX_BYTES, FileSink, sweep
-from job.tokens import OutputFormat, record_of
 
 ROOT = Path(__file__).parent.parent
 JSON = OutputFormat("json", "tiki")
@@ -28,7 +28,7 @@ LATER = START + 2000
 HOLDER = """
 import sys
 from job.sinks.file import FileSink
-from job.tokens import OutputFormat
+from job.core.tokens import OutputFormat
 with FileSink(sys.argv[1], OutputFormat("json", "tiki")).claim():
     print("held", flush=True)
     sys.stdin.read()
@@ -37,9 +37,9 @@ WRITER = """
 import sys
 sys.path.insert(0, "tests")
 from fakes import record
-from job.errors import SinkRejected
+from job.core.errors import SinkRejected
 from job.sinks.file import FileSink
-from job.tokens import OutputFormat
+from job.core.tokens import OutputFormat
 try:
     FileSink(sys.argv[1], OutputFormat("json", "tiki")).write(record())
 except SinkRejected as error:

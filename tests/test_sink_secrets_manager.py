@@ -25,12 +25,12 @@ from aws import (
 from botocore import exceptions as aws_exceptions
 from fakes import START, record, token
 
-from job.aws import Account, AwsClients
-from job.errors import SinkError, SinkRejected, SinkUnavailable
-from job.sinks import Superseded
+from job.aws.clients import Account, AwsClients
+from job.core.errors import SinkError, SinkRejected, SinkUnavailable
+from job.core.ports import Superseded
+from job.core.tokens import END_OF_TIME, OutputFormat, Record, record_of, render, render_receipt
 from job.sinks.secret_text import SecretText
 from job.sinks.secrets_manager import PENDING, SecretsManagerSink
-from job.tokens import END_OF_TIME, OutputFormat, Record, record_of, render, render_receipt
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -903,7 +903,7 @@ def test_boto3_loads_with_the_first_call() -> None:
     """A command that only checks the configuration does not pay for boto3."""
     code = """
 import sys
-from job.aws import Account, AwsClients
+from job.aws.clients import Account, AwsClients
 AwsClients().secrets_manager(Account())
 print([name for name in ("boto3", "botocore") if name in sys.modules])
 """

@@ -20,9 +20,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from job import state, transitions
-from job.clock import Moment, system_clock
-from job.errors import (
+from job.core import state, transitions
+from job.core.clock import Moment, system_clock
+from job.core.errors import (
     EndpointUnavailable,
     ExchangeError,
     RequestRejected,
@@ -32,10 +32,10 @@ from job.errors import (
     SinkRejected,
     SinkUnavailable,
 )
-from job.schedule import Plan, Policy
-from job.sinks import Superseded
-from job.state import Action, Alarm, Delivery, State
-from job.tokens import Record, Token, record_of
+from job.core.ports import Superseded
+from job.core.schedule import Plan, Policy
+from job.core.state import Action, Alarm, Delivery, State
+from job.core.tokens import Record, Token, record_of
 
 HOUR = 3600
 BOOT = 1000.0

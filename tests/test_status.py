@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from fakes import START, MemorySink, record
 
-from job.clock import system_clock
+from job.compose.refreshers import Wiring
+from job.compose.token_source import key_of
 from job.config import Config, tokens_of
-from job.errors import SinkRejected, SinkUnavailable
-from job.schedule import Policy
+from job.core.clock import system_clock
+from job.core.errors import SinkRejected, SinkUnavailable
+from job.core.schedule import Policy
+from job.core.tokens import OutputFormat, Record
 from job.sinks.file import FileSink
-from job.tokens import OutputFormat, Record
 from job.verbs.status import (
     FILES_S,
     LATE,
@@ -28,8 +30,6 @@ from job.verbs.status import (
     table,
     worst,
 )
-from job.wire import Wiring
-from job.wiring.sources import key_of
 
 POLICY = Policy()
 LIFE = 3600

@@ -11,9 +11,9 @@ import pytest
 from fakes import START, MemorySink, record
 from rich.console import Console
 
-from job.clock import Moment
-from job.errors import SinkRejected
-from job.schedule import Policy
+from job.core.clock import Moment
+from job.core.errors import SinkRejected
+from job.core.schedule import Policy
 from job.verbs.status import Look, Row, rows
 from job.verbs.status_view import PROBLEMS_SHOWN, Picture, clock_time, drawn, terminal, watch
 

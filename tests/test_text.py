@@ -2,7 +2,7 @@
 
 import pytest
 
-from job.text import duration, entry, mistakes
+from job.core.text import duration, entry, mistakes
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from fakes import START, record, token
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job.secret import Secret
-from job.tokens import (
+from job.core.secret import Secret
+from job.core.tokens import (
     END_OF_TIME,
     TEMPLATE_FIELDS,
     FormatName,

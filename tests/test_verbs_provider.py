@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from test_starter import filled
+from test_config_template import filled
 from token_server import Step, TokenServer, answer, refusal, token
 
 from job.config.presets import catalogue, presets
-from job.verbs.starter import starter
+from job.verbs.config_template import config_template
 
 ROOT = Path(__file__).parent.parent
 KNOWN = presets()
@@ -48,7 +48,7 @@ def test_what_init_writes_passes_check(
         "wrote freshtoken.toml: fill in the blanks, then run `freshtoken check`\n",
     )
     path = Path("freshtoken.toml")
-    assert path.read_text() == starter(KNOWN.get(name))
+    assert path.read_text() == config_template(KNOWN.get(name))
     path.write_text(filled(path.read_text(), KNOWN.get(name)))
     monkeypatch.setenv(f"{name.upper().replace('-', '_')}_CLIENT_SECRET", "s3cret")
     status, out, err = run("check")

@@ -5,11 +5,11 @@ import sys
 import threading
 import time
 
-from job.clock import Moment
+from job.compose.refreshers import Wiring
 from job.config import load
-from job.daemon import Daemon
+from job.core.clock import Moment
 from job.observe.log import log_observer
-from job.wire import Wiring
+from job.runners.daemon import Daemon
 
 
 class CompressedClock:

@@ -4,10 +4,10 @@ import os
 import sys
 import time
 
-from job.clock import system_clock
+from job.compose.refreshers import Wiring
 from job.config import load
+from job.core.clock import system_clock
 from job.observe.log import log_observer
-from job.wire import Wiring
 
 
 def main(config: str, count: int) -> None:

@@ -4,10 +4,10 @@ import os
 import sys
 import time
 
+from job.compose.token_source import key_of
 from job.config import load
-from job.secret import Secret
-from job.tokens import OutputFormat, Token, record_of, render
-from job.wiring.sources import key_of
+from job.core.secret import Secret
+from job.core.tokens import OutputFormat, Token, record_of, render
 
 LIFE_S = 3600
 DUE_AFTER_S = 2412

@@ -3,8 +3,8 @@
 import os
 import sys
 
+from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.secret import Secret
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ resource "aws_lambda_function" "this" {
   function_name    = var.name
   description      = "Keeps an OAuth 2.0 token current in Secrets Manager."
   role             = aws_iam_role.function.arn
-  handler          = "job.aws_lambda.handler"
+  handler          = "job.runners.aws_lambda.handler"
   runtime          = "python${var.python}"
   architectures    = [var.architecture]
   filename         = var.package

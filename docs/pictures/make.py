@@ -12,17 +12,17 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import nights
+import page_fixtures
 from browser import Browser, Tab, find_chromium
 from rich.console import Console
 
-from job.clock import system_clock
+from job.compose.refreshers import Wiring
 from job.config import load
-from job.daemon import Daemon
+from job.core.clock import system_clock
+from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
 from job.demo.view import DemoView
-from job.secret import Secret
-from job.wire import Wiring
+from job.runners.daemon import Daemon
 
 FOLDER = Path(__file__).parent
 NIGHT = 1_764_000_000
@@ -72,7 +72,7 @@ def page() -> bytes:
     if program is None:
         raise SystemExit("Chromium is needed: apt-get install chromium fonts-dejavu-core")
     with (
-        nights.served(lambda: nights.bad_night(NIGHT), lambda: NIGHT) as url,
+        page_fixtures.served(lambda: page_fixtures.bad_night(NIGHT), lambda: NIGHT) as url,
         Browser(program) as browser,
     ):
         tab = Tab(browser)

@@ -17,7 +17,7 @@ from job.config.settings import CommonSettings, ConfigFile, TokenSettings
 from job.config.shape import Problem, clean, placeholders, unknown_keys
 from job.config.watch_checks import of_http
 from job.config.watch_settings import HttpSettings
-from job.errors import ConfigError
+from job.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from job.config.limit_checks import of_limits
 from job.config.request_checks import of_endpoint, of_request
 from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings, SinkSettings
-from job.config.values import is_url, seconds
 from job.config.watch_checks import of_hooks
-from job.tokens import TEMPLATE_FIELDS, unknown_template_fields
+from job.core.tokens import TEMPLATE_FIELDS, unknown_template_fields
+from job.values import is_url, seconds
 
 DURATIONS = (
     "timeout",

@@ -6,7 +6,7 @@ from typing import Any
 from job.config import checks
 from job.config.client_checks import NEEDED
 from job.config.shape import Problem
-from job.errors import ConfigError
+from job.core.errors import ConfigError
 
 DEFAULT_PATHS = ("freshtoken.toml", "/etc/freshtoken/freshtoken.toml")
 ENVIRONMENT_KEYS = {

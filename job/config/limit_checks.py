@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from job.config.settings import TokenSettings
-from job.config.values import rate
+from job.values import rate
 
 FORM = "such as 50/12h, 10/s or 1000/day: a number, a slash and a duration"
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from job.config.client_checks import ASSERTING
 from job.config.settings import CommonSettings
-from job.config.values import is_url
+from job.values import is_url
 
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2

@@ -6,7 +6,7 @@ No message holds a value: a secret may have been pasted where its place belongs.
 from collections.abc import Iterator
 
 from job.config.secret_settings import AssertionSettings, SecretSettings
-from job.config.values import is_url, seconds
+from job.values import is_url, seconds
 
 PLACES = ("env", "file", "credential", "command", "aws_secret", "aws_parameter")
 IDENTITY = "aws_web_identity"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from job.config.values import Duration, EndpointUrl, OsText, Profile, Region, Table
+from job.values import Duration, EndpointUrl, OsText, Profile, Region, Table
 
 
 class SecretSettings(Table, frozen=True, kw_only=True):

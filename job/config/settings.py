@@ -9,8 +9,8 @@ from msgspec import Meta, field
 
 from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.sink_settings import SinkSettings
-from job.config.values import Duration, OsText, Table
 from job.config.watch_settings import Hooks, HttpSettings
+from job.values import Duration, OsText, Table
 
 AuthMethod = Literal[
     "client_secret_basic",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from job.config.values import EndpointUrl, OsText, Profile, Region, Table
+from job.values import EndpointUrl, OsText, Profile, Region, Table
 
 Format = Literal["json", "raw", "header", "env", "template"]
 

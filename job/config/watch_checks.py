@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from job.config.request_checks import of_endpoint
 from job.config.secret_checks import of_source
 from job.config.settings import TokenSettings
-from job.config.values import seconds
 from job.config.watch_settings import HookSettings, HttpSettings
+from job.values import seconds
 
 EVENTS = ("on_refresh", "on_trouble")
 

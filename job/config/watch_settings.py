@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from job.config.secret_settings import SecretSettings
-from job.config.values import Duration, OsText, Table
+from job.values import Duration, OsText, Table
 
 
 class HttpSettings(Table, frozen=True, kw_only=True):

@@ -9,15 +9,15 @@ from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 
-from job.clock import system_clock
+from job.compose.refreshers import Wiring
 from job.config import load
-from job.daemon import Daemon
+from job.core.clock import system_clock
+from job.core.events import Event
+from job.core.secret import Secret
 from job.demo.server import AuthMethod, AuthorizationServer, Client
 from job.demo.view import DemoView, exit_code, summary
-from job.events import Event
-from job.process import TO_RUN, Signals
-from job.secret import Secret
-from job.wire import Wiring
+from job.runners.daemon import Daemon
+from job.runners.process import TO_RUN, Signals
 
 NAMES = ("tiki", "partner", "warehouse", "billing", "shipping")
 METHODS: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_post")

@@ -26,7 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, unquote_plus
 
-from job.secret import Secret
+from job.core.secret import Secret
 
 AuthMethod = Literal["client_secret_basic", "client_secret_post"]
 Connection = Any  # socketserver's own type for requests also covers datagrams

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from job.events import (
+from job.core.events import (
     ClockStepped,
     Event,
     JobCrashed,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from job.tokens import END_OF_TIME
+from job.core.tokens import END_OF_TIME
 
 MAX_BYTES = 4_194_304
 

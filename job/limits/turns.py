@@ -6,11 +6,12 @@ thread-safe.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import suppress
 
-from job.text import DAY_S, duration
+from job.core.ports import Shortage
+from job.core.rate import Rate
+from job.core.text import duration
 
 RESERVE = 5
 """One part of so many of a budget is spread over the time left, and kept for who can't wait."""
@@ -20,77 +21,6 @@ FIRST_GUESS_S = 0.25
 """How long an exchange is thought to take before one has been seen."""
 WEIGHT = 0.2
 """How much the last exchange counts in the mean of how long they take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many in any period of so many seconds."""
-
-    count: int
-    period_s: float
-
-    @property
-    def per_day(self) -> float:
-        """Return how many that are in a day."""
-        return self.count * DAY_S / self.period_s
-
-    def __str__(self) -> str:
-        """Write it as the configuration has it."""
-        return f"{self.count}/{duration(self.period_s)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """What people are to be told of a budget: so many exchanges of it are spent."""
-
-    spent: int
-    budget: Rate
-
-    @property
-    def left(self) -> int:
-        """Return how many exchanges may still be made."""
-        return max(self.budget.count - self.spent, 0)
-
-    def told(self) -> tuple[int, int, str, str]:
-        """Return what is spent, what is left, of which budget, and what it means and what to do."""
-        return self.spent, self.left, str(self.budget), self._message()
-
-    def _message(self) -> str:
-        period = duration(self.budget.period_s)
-        used = f"{self.spent} of the {self.budget.count} exchanges that max_exchanges allows this "
-        used += f"client in {period} are used up; "
-        rest = (
-            "the rest is spread over the time left, and kept for tokens that would expire"
-            if self.left
-            else "none is made until the oldest of them counts no more"
-        )
-        cure = (
-            "see the log for retries that used it up; else ask for fewer tokens, or a larger quota"
-        )
-        return f"{used}{rest}: {cure}"
-
-
-Turn = Callable[[float], AbstractContextManager[None]]
-"""What an exchange is made in: it takes for how long the exchange can be put off without harm, and
-raises PutOff where it may not be made now."""
-
-
-def at_once(_: float) -> AbstractContextManager[None]:
-    """Let every exchange be made when it is due."""
-    return nullcontext()
-
-
-class PutOff(Exception):
-    """Raised in place of an exchange that a limit puts off for `wait_s`. It is no failure.
-
-    `shortage` is there when people are to be told.
-    """
-
-    def __init__(self, wait_s: float, shortage: Shortage | None = None) -> None:
-        """Keep how long to wait, and what to tell."""
-        super().__init__(wait_s)
-        self.wait_s = wait_s
-        self.shortage = shortage
 
 
 class Endpoint:
@@ -207,9 +137,23 @@ class Budget:
 
     def tell(self, now: float) -> Shortage | None:
         """Return what to tell people: once in a period that it is short, once that it is over."""
-        shortage = Shortage(len(self.spent), self.rate)
-        is_over = not shortage.left
+        left = max(self.rate.count - len(self.spent), 0)
+        is_over = not left
         if now < self.told.get(is_over, -math.inf) + self.rate.period_s:
             return None
         self.told[is_over] = now
-        return shortage
+        spent = len(self.spent)
+        return Shortage(spent, left, str(self.rate), _message(spent, left, self.rate))
+
+
+def _message(spent: int, left: int, budget: Rate) -> str:
+    period = duration(budget.period_s)
+    used = f"{spent} of the {budget.count} exchanges that max_exchanges allows this "
+    used += f"client in {period} are used up; "
+    rest = (
+        "the rest is spread over the time left, and kept for tokens that would expire"
+        if left
+        else "none is made until the oldest of them counts no more"
+    )
+    cure = "see the log for retries that used it up; else ask for fewer tokens, or a larger quota"
+    return f"{used}{rest}: {cure}"

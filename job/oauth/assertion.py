@@ -9,11 +9,11 @@ from typing import Any
 
 import jwt
 
-from job.clock import Clock
-from job.errors import SecretUnavailable
+from job.core.clock import Clock
+from job.core.errors import SecretUnavailable
+from job.core.secret import Secret
+from job.core.text import duration
 from job.oauth.keys import SigningKey
-from job.secret import Secret
-from job.text import duration
 
 BACKDATED_S = 5
 """A clock that is a little ahead of the server's makes no assertion that is not valid yet."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from job.clock import Clock
-from job.errors import SecretUnavailable
-from job.secret import MAX_SECRET_BYTES, Secret
+from job.core.clock import Clock
+from job.core.errors import SecretUnavailable
+from job.core.secret import Secret
+from job.credentials.base import MAX_SECRET_BYTES
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class CertificateFiles:
         return Secret((certificate + key).decode("latin-1"))
 
 
-def expiry_of(path: str) -> datetime:
+def certificate_expiry(path: str) -> datetime:
     """Return when a certificate expires, in UTC; raises SecretUnavailable."""
     from job.oauth import keys  # noqa: PLC0415  # as above
 

@@ -14,8 +14,8 @@ from urllib.parse import quote_plus
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
+from job.core.secret import Secret
 from job.oauth.request import with_params
-from job.secret import Secret
 
 BasicEncoding = Literal["form", "raw"]
 

@@ -4,14 +4,14 @@ import copy
 import threading
 from collections.abc import Callable
 
-from job.clock import Clock
-from job.errors import ExchangeError, RequestRejected
-from job.oauth.answer import Answer
+from job.core.clock import Clock
+from job.core.errors import ExchangeError, RequestRejected
+from job.core.ports import TokenSource
+from job.core.tokens import Token
+from job.http.transport import Transport
 from job.oauth.metadata import Metadata, metadata_of, places_of
 from job.oauth.request import get_request
-from job.oauth.transport import Transport
-from job.refresh import TokenSource
-from job.tokens import Token
+from job.oauth.token_response import Answer
 
 MAX_AGE_S = 3_600.0
 """Endpoints move rarely, and when one refuses a client the metadata is asked for again at once."""

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from job.clock import Clock
-from job.errors import ExchangeError
-from job.oauth.answer import Answer, AnswerRules
+from job.core.clock import Clock
+from job.core.errors import ExchangeError
+from job.core.secret import Secret
+from job.core.tokens import Token
+from job.credentials.watched import WatchedSecret
+from job.http.transport import Transport
 from job.oauth.introspection import introspected
 from job.oauth.request import TokenRequest, prepared
-from job.oauth.response import token_of
-from job.oauth.transport import Transport
-from job.secret import Secret, WatchedSecret
-from job.tokens import Token
+from job.oauth.response import read_token
+from job.oauth.token_response import Answer, ResponseRules
 
 # A JWT begins with a brace, and a brace in Base64 with one of these.
 _ASSERTION = re.compile(r"(?<![\w-])e[wy][\w-]+\.[\w-]+\.[\w-]+")
@@ -31,7 +32,7 @@ class ClientCredentials:
     auth: AuthBase
     secret: WatchedSecret
     transport: Transport
-    rules: AnswerRules
+    rules: ResponseRules
     clock: Clock
     introspection_url: str = ""
 
@@ -44,7 +45,7 @@ class ClientCredentials:
 
     def read(self, answer: Answer) -> Token:
         """Return the token of an answer, with its expiry; raises an ExchangeError."""
-        token = token_of(answer, self.rules)
+        token = read_token(answer, self.rules)
         if token.expiry_source == "default" and self.introspection_url:
             return self._looked_up(token)
         return token

@@ -5,8 +5,16 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-from job.errors import ResponseInvalid
-from job.oauth.answer import Answer, AnswerRules, around, at, http_date, members_of, number_of
+from job.core.errors import ResponseInvalid
+from job.oauth.token_response import (
+    Answer,
+    ResponseRules,
+    around,
+    at,
+    http_date,
+    members_of,
+    number_of,
+)
 
 ExpirySource = Literal["lifetime", "expires_in", "expires_at", "introspection", "jwt", "default"]
 
@@ -48,7 +56,9 @@ class Life(NamedTuple):
     source: ExpirySource
 
 
-def life_of(token: str, members: Mapping[str, Any], answer: Answer, rules: AnswerRules) -> Life:
+def lifetime_of(
+    token: str, members: Mapping[str, Any], answer: Answer, rules: ResponseRules
+) -> Life:
     """Return the life of a token from the moment before its request was sent.
 
     The order of trust: the configured `lifetime`; a relative field (RFC 6749 section 5.1), which
@@ -84,11 +94,11 @@ def remaining(value: object, answer: Answer) -> float | None:
     return seconds
 
 
-def _configured(rules: AnswerRules) -> Life | None:
+def _configured(rules: ResponseRules) -> Life | None:
     return None if rules.lifetime is None else Life(rules.lifetime, "lifetime")
 
 
-def _told(members: Mapping[str, Any], answer: Answer, rules: AnswerRules) -> Life | None:
+def _told(members: Mapping[str, Any], answer: Answer, rules: ResponseRules) -> Life | None:
     """Return the life that the answer tells, beside the token or at its top."""
     layers = around(members, rules.token_path)
     if rules.expiry_path:

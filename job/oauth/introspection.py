@@ -3,11 +3,11 @@
 import math
 from dataclasses import replace
 
-from job.errors import ResponseInvalid
-from job.oauth.answer import Answer, members_of
+from job.core.errors import ResponseInvalid
+from job.core.tokens import Token
+from job.oauth.error_response import error_response_of
 from job.oauth.expiry import remaining
-from job.oauth.refusal import refusal_of
-from job.tokens import Token
+from job.oauth.token_response import Answer, members_of
 
 
 def introspected(token: Token, answer: Answer) -> Token:
@@ -18,7 +18,7 @@ def introspected(token: Token, answer: Answer) -> Token:
     """
     members = members_of(answer.body) or {}
     if not answer.succeeded:
-        raise refusal_of(answer, members)
+        raise error_response_of(answer, members)
     seconds = remaining(members.get("exp"), answer)
     if members.get("active") is not True or seconds is None:
         raise ResponseInvalid(

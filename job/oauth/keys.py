@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from job.errors import SecretUnavailable
-from job.secret import Secret
+from job.core.errors import SecretUnavailable
+from job.core.secret import Secret
 
 # RFC 7518 sections 3.2 and 3.3.
 LEAST_SECRET_BYTES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}

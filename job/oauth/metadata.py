@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from job.errors import ExchangeError, RequestRejected
-from job.oauth.answer import Answer, members_of
-from job.oauth.refusal import TRANSIENT_STATUSES, refusal_of
+from job.core.errors import ExchangeError, RequestRejected
+from job.oauth.error_response import TRANSIENT_STATUSES, error_response_of
+from job.oauth.token_response import Answer, members_of
 
 DEFAULT_METHODS = ("client_secret_basic",)
 """What a server takes that doesn't say (RFC 8414 section 2)."""
@@ -78,7 +78,7 @@ def metadata_of(issuer: str, place: str, answer: Answer) -> Metadata:
 
 def _refused(answer: Answer, members: Mapping[str, Any] | None, place: str) -> ExchangeError:
     """Return why there is no document: what may pass by itself keeps its own words."""
-    error = refusal_of(answer, members)
+    error = error_response_of(answer, members)
     passes = answer.status in TRANSIENT_STATUSES or not 200 <= answer.status < 500  # noqa: PLR2004  # HTTP's ranges
     if error.retryable and passes:
         return error

@@ -8,20 +8,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from job.errors import ExchangeError, ResponseInvalid
-from job.oauth.answer import (
+from job.core.errors import ExchangeError, ResponseInvalid
+from job.core.secret import Secret
+from job.core.tokens import Token
+from job.oauth.error_response import error_response_of
+from job.oauth.expiry import TEN_YEARS_S, lifetime_of
+from job.oauth.token_response import (
     Answer,
-    AnswerRules,
+    ResponseRules,
     around,
     at,
     members_of,
     number_of,
     printable,
 )
-from job.oauth.expiry import TEN_YEARS_S, life_of
-from job.oauth.refusal import refusal_of
-from job.secret import Secret
-from job.tokens import Token
 
 MAX_EXTRA_DEPTH = 8
 SHOWN_LENGTH = 40
@@ -36,7 +36,7 @@ _NAME = re.compile(r"[A-Za-z_]{1,40}")
 MAX_DEPTH = 4
 
 
-def token_of(answer: Answer, rules: AnswerRules) -> Token:
+def read_token(answer: Answer, rules: ResponseRules) -> Token:
     """Return the token of an answer (RFC 6749 section 5.1).
 
     Raises EndpointUnavailable, RequestRejected or ResponseInvalid, and nothing else, whatever
@@ -48,13 +48,13 @@ def token_of(answer: Answer, rules: AnswerRules) -> Token:
     answer = _guarded(answer, given)
     fields = ChainMap(*map(dict, around(members or {}, rules.token_path)))
     if not answer.succeeded or fields.get("error") or number_of(fields.get("errcode")):
-        raise refusal_of(answer, members, signed=rules.signed)
+        raise error_response_of(answer, members, signed=rules.signed)
     if members is None:
         raise _unreadable(answer)
     if given in (None, ""):
         raise _without_token(answer, members, rules)
     value = _access_token(answer, given)
-    life = life_of(value, members, answer, rules)
+    life = lifetime_of(value, members, answer, rules)
     scope = _scope(fields.get("scope"), rules.scope)
     return Token(
         access_token=Secret(value),
@@ -86,9 +86,11 @@ def _unreadable(answer: Answer) -> ResponseInvalid:
     return _invalid(answer, "unreadable_answer", what)
 
 
-def _without_token(answer: Answer, members: Mapping[str, Any], rules: AnswerRules) -> ExchangeError:
+def _without_token(
+    answer: Answer, members: Mapping[str, Any], rules: ResponseRules
+) -> ExchangeError:
     """Say why there is no token, or where one seems to be."""
-    error = refusal_of(answer, members, signed=rules.signed)
+    error = error_response_of(answer, members, signed=rules.signed)
     place = next(_places(members, MAX_DEPTH), "")
     if error.code != "no_access_token" or not place:
         return error
@@ -120,7 +122,7 @@ def _access_token(answer: Answer, value: object) -> str:
     raise _invalid(answer, "illegal_access_token", what)
 
 
-def _token_type(answer: Answer, fields: Mapping[str, Any], rules: AnswerRules) -> str:
+def _token_type(answer: Answer, fields: Mapping[str, Any], rules: ResponseRules) -> str:
     """Return "Bearer", or the configured type.
 
     A token whose type we don't understand must not be used (section 7.1), and one that is bound

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import IO
 from urllib.parse import urlsplit
 
-from job.errors import ExchangeError, SecretUnavailable
+from job.core.errors import ExchangeError, SecretUnavailable
+from job.core.ports import SecretSource
+from job.http.transport import Transport
 from job.oauth.request import json_request
-from job.oauth.transport import Transport
 from job.observe.hooks import HookError, Occasion
-from job.secret import SecretSource
 
 KEPT_OUTPUT = 4096
 MAX_PID_LENGTH = 32

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from job.clock import Clock
-from job.events import (
+from job.core.clock import Clock
+from job.core.events import (
     Event,
     HookFailed,
     HookRan,
@@ -21,7 +21,7 @@ from job.events import (
     TokenExpired,
     TokenRefreshed,
 )
-from job.schedule import backoff
+from job.core.schedule import backoff
 
 RETRY_CAP_S = 300.0
 What = Literal["refreshed", "at_risk", "recovered"]

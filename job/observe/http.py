@@ -15,8 +15,8 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from job import __version__
-from job.clock import Clock
-from job.observe.board import TokenView, worst_first
+from job.core.clock import Clock
+from job.observe.status_board import TokenView, worst_first
 
 THREADS = 4
 CONNECTIONS = 100

@@ -9,8 +9,8 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
-from job.events import Event
-from job.secret import Secret, mask
+from job.core.events import Event
+from job.core.secret import Secret, mask
 
 LogFormat = Literal["json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]

@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from job import __version__
-from job.events import (
+from job.core.events import (
     Event,
     TokenDelivered,
     TokenDeliveryFailed,
@@ -31,7 +31,7 @@ from job.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
-from job.observe.board import TokenView
+from job.observe.status_board import TokenView
 
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SUCCESS = "success"

@@ -1,4 +1,4 @@
-"""The status page: is every token good, and for how long? Pure, but for reading its two files.
+"""The status page, which answers: is every token good, and for how long.
 
 It works without JavaScript. Its pictures are drawn by attributes, for the policy that it is sent
 with allows no inline style. Colour never says alone what words and marks say too.
@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from html import escape
 
 from job import __version__
-from job.observe.board import WORST_FIRST, Attempt, SinkView, TokenState, TokenView
+from job.core.text import duration
 from job.observe.http import Page
-from job.text import duration
-from job.verdict import WORDS, many, verdict
+from job.observe.status_board import WORST_FIRST, Attempt, SinkView, TokenState, TokenView
+from job.observe.wording import WORDS, many, verdict
 
 SEARCH_FROM = 10
 """With so many tokens, there is a search."""

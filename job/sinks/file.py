@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 
-from job.errors import SinkError, SinkRejected, SinkUnavailable
-from job.sinks import Superseded
-from job.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
+from job.core.errors import SinkError, SinkRejected, SinkUnavailable
+from job.core.ports import Superseded
+from job.core.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
 
 SIDECAR_SUFFIX = ".freshtoken.json"
 MAX_BYTES = 1_048_576

@@ -1,4 +1,4 @@
-"""How a secret's text holds a record: as the whole text, or under a key of a JSON object. Pure."""
+"""How a secret's text holds a record: as the whole text, or under a key of a JSON object."""
 
 import json
 import re
@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
-from job.errors import SinkRejected
-from job.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
+from job.core.errors import SinkRejected
+from job.core.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
 
 MAX_BYTES = 65_536
 MEMBER_SUFFIX = "_freshtoken"

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from job.deadline import Caller
-from job.errors import SinkError, SinkRejected, SinkUnavailable
-from job.secret import Secret
-from job.sinks import Superseded
-from job.sinks.aws_errors import sink_error
+from job.aws.errors import sink_error
+from job.core.errors import SinkError, SinkRejected, SinkUnavailable
+from job.core.ports import Superseded
+from job.core.secret import Secret
+from job.core.tokens import OutputFormat, Receipt, Record
+from job.http.deadline import Caller
 from job.sinks.secret_text import LINEAGE_LENGTH, SecretText
-from job.tokens import OutputFormat, Receipt, Record
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

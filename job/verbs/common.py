@@ -1,24 +1,17 @@
-"""What the verbs have in common: options, configuration, wiring and the log."""
+"""What the verbs have in common: their options, and how they become commands."""
 
 import functools
-import os
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from job.clock import system_clock
-from job.errors import ConfigError
-from job.events import ConfigRejected, Event
-from job.process import release_signals
+from job.compose.job import Options
+from job.runners.process import release_signals
 
 if TYPE_CHECKING:
-    from job.config import Config
-    from job.observe.log import LogFormat, LogLevel
-    from job.secret import Secret
+    pass
 
 UNWRITABLE, NO_TOKEN = 74, 75
 """Exit statuses: what was asked for can't be written, and there is no token to give."""
@@ -39,63 +32,6 @@ COMMON: "Mapping[str, tuple[str, click.ParamType[str], str]]" = {
     "config": ("FILE", click.STRING, "The configuration file."),
 }
 """The options that every verb takes: what stands for the value, its type, and the help."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options that every verb takes, before it or after it."""
-
-    config: str | None = None
-    log_format: "LogFormat | None" = None
-    log_level: "LogLevel | None" = None
-
-
-class Job:
-    """What most verbs need: the configuration, the wiring, and a log that is made when needed."""
-
-    def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
-        """Read nothing yet."""
-        from job.wire import Wiring  # noqa: PLC0415
-
-        self._options = options
-        self._environ = environ
-        self.wiring = Wiring(environ, os.uname().nodename, system_clock)
-        self._observe: Callable[[Event], None] | None = None
-
-    def load(self, *, with_secrets: bool = False) -> "Config":
-        """Return the configuration; raises ConfigError, also for client secrets if asked."""
-        from job.config import load  # noqa: PLC0415
-
-        return load(self._options.config, self._environ, with_secrets=with_secrets)
-
-    def report(self, event: Event) -> None:
-        """Log an event on standard error; where that can't be written, the work goes on."""
-        if self._observe is None:
-            self._observe = observer(self._options, self.wiring.live_secrets)
-        with suppress(OSError, ValueError):
-            self._observe(event)
-
-    def rejected(self, error: ConfigError) -> int:
-        """Tell every problem: as an event where the log is JSON, else as lines for people."""
-        if format_of(self._options) != "json":
-            raise error
-        self.report(ConfigRejected(error.problems))
-        return error.exit_code
-
-
-def observer(
-    options: Options, live_secrets: "Callable[[str | None], Iterable[Secret]]"
-) -> Callable[[Event], None]:
-    """Return the log on standard error; JSON lines unless that is a terminal."""
-    from job.observe.log import log_observer  # noqa: PLC0415
-
-    level = options.log_level or "info"
-    return log_observer(sys.stderr, format_of(options), level, live_secrets)
-
-
-def format_of(options: Options) -> "LogFormat":
-    """Return the format of the log."""
-    return options.log_format or ("console" if sys.stderr.isatty() else "json")
 
 
 class Verbs(click.Group):
@@ -162,7 +98,7 @@ def chosen_names(names: Sequence[str], known: Mapping[str, object]) -> list[str]
 
 def duration(text: str) -> float:
     """Return a duration in seconds; one that can't be read is a usage error."""
-    from job.config.values import seconds  # noqa: PLC0415
+    from job.values import seconds  # noqa: PLC0415
 
     try:
         return seconds(text)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.errors import ConfigError, ExchangeError
-from job.verbs.common import Job, Options, chosen_names, command
+from job.compose.job import Job, Options
+from job.core.errors import ConfigError, ExchangeError
+from job.verbs.common import chosen_names, command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,13 +30,13 @@ def init(options: Options, provider: str | None) -> int:
       freshtoken init tiki      for one of `freshtoken providers`
     """  # noqa: D301  # \b keeps click from wrapping the lines
     from job.config.presets import presets  # noqa: PLC0415
-    from job.verbs.starter import starter  # noqa: PLC0415
+    from job.verbs.config_template import config_template  # noqa: PLC0415
 
     preset = None if provider is None else _known(provider, presets())
     path = options.config or os.environ.get("FRESHTOKEN_CONFIG") or "freshtoken.toml"
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(starter(preset))
+            file.write(config_template(preset))
     except FileExistsError:
         raise ConfigError([f"{path}: is there already; move it away, or use --config"]) from None
     except OSError as error:
@@ -94,7 +95,7 @@ def probe(options: Options, name: str, *, yes: bool, as_json: bool) -> int:
       77  the server rejected us: credentials, permissions
       78  the configuration can't be used
     """  # noqa: D301
-    from job.verbs.probe import report, warning  # noqa: PLC0415
+    from job.verbs.probe_report import report, warning  # noqa: PLC0415
 
     job = Job(options, os.environ)
     config = job.load(with_secrets=True)
@@ -102,11 +103,11 @@ def probe(options: Options, name: str, *, yes: bool, as_json: bool) -> int:
     settings = config.tokens[name]
     if not yes:
         _ask(warning(name, settings))
-    from job.verbs.twice import ask_twice, verdict  # noqa: PLC0415  # requests, after the question
+    from job.verbs.probe_exchange import exchange_twice, verdict  # noqa: PLC0415  # requests, after the question
 
     try:
         settled, exchange = job.wiring.sources.exchange(settings, config.folder)
-        first, second = ask_twice(exchange, job.wiring.turn(name, config))
+        first, second = exchange_twice(exchange, job.wiring.turn(name, config))
     except ExchangeError as error:
         click.echo(f"{name}: {error}", err=True)
         return error.exit_code

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from job.config.presets import Preset
-from job.text import WIDTH, entry
+from job.core.text import WIDTH, entry
 
 NARROW = 40
 """Below this a terminal is too narrow for two columns."""

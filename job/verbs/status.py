@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
+from job.compose.refreshers import Wiring
+from job.compose.token_source import key_of
 from job.config import Config
 from job.config.sink_settings import FileSinkSettings
-from job.errors import SinkError
-from job.schedule import Policy, due_at, risk_at
-from job.sinks import Sink
-from job.text import duration, wrapped
-from job.tokens import Record
-from job.verdict import WORDS, badness, many, verdict
-from job.wire import Wiring
-from job.wiring.sources import key_of
+from job.core.errors import SinkError
+from job.core.ports import Sink
+from job.core.schedule import Policy, due_at, risk_at
+from job.core.text import duration, wrapped
+from job.core.tokens import Record
+from job.observe.wording import WORDS, badness, many, verdict
 
 NEVER_STORED = "no token has been stored yet; run `freshtoken once`"
 NOT_REFRESHED = "it is not being refreshed; see the log of `freshtoken run`"

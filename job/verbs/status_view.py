@@ -13,10 +13,10 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from job.clock import Clock
-from job.process import TO_END, Signals
+from job.core.clock import Clock
+from job.observe.wording import WORDS
+from job.runners.process import TO_END, Signals
 from job.verbs.status import Look, Row, refresh, summary, time_left, worst, worst_first
-from job.verdict import WORDS
 
 WIDE = 100
 """With so many columns, every fact has a column of its own and there is room for a bar."""

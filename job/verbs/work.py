@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.clock import system_clock
-from job.errors import ConfigError
-from job.events import crashed
-from job.observe.aside import Aside
-from job.process import TO_END, TO_RUN, Signals
-from job.verbs.common import (
-    COMMON,
-    NO_TOKEN,
-    UNWRITABLE,
-    Job,
-    Options,
-    chosen_names,
-    command,
-    duration,
-)
+from job.compose.job import Job, Options
+from job.core.clock import system_clock
+from job.core.errors import ConfigError
+from job.core.events import crashed
+from job.observe.background import BackgroundReporter
+from job.runners.process import TO_END, TO_RUN, Signals
+from job.verbs.common import COMMON, NO_TOKEN, UNWRITABLE, chosen_names, command, duration
 
 if TYPE_CHECKING:
+    from job.compose.observers import Watch
     from job.config import Config
-    from job.daemon import Daemon
-    from job.refresh import Refresher
-    from job.wiring.watch import Watch
+    from job.core.refresher import Refresher
+    from job.runners.daemon import Daemon
 
 LOG_HANGS_S = 0.25
 """How long `run` waits for whoever reads its log, when all else is done; `once` has more time."""
@@ -57,12 +49,12 @@ def run(options: Options, stop_timeout: str) -> int:
       kill -USR1 PID    refresh every token now
     """  # noqa: D301  # \b keeps click from wrapping the lines
     with Signals(TO_RUN, leaving=SystemExit(0)) as signals:
-        from job.wiring.watch import Watch  # noqa: PLC0415
+        from job.compose.observers import Watch  # noqa: PLC0415
 
         stop_s, job = duration(stop_timeout), Job(options, os.environ)
         try:
             config = job.load(with_secrets=True)
-            with Aside(job.report, drain_s=LOG_HANGS_S) as report:
+            with BackgroundReporter(job.report, drain_s=LOG_HANGS_S) as report:
                 # By default Python prints what a thread died of, whatever stands in it.
                 threading.excepthook = lambda dead: report(
                     crashed(dead.exc_value or Exception(), None)
@@ -80,7 +72,7 @@ def run(options: Options, stop_timeout: str) -> int:
 
 def _daemon(job: Job, config: "Config", watch: "Watch", stop_s: float) -> "Daemon":
     """Return the daemon of a configuration, which tells the log first and then who watches."""
-    from job.daemon import Daemon  # noqa: PLC0415
+    from job.runners.daemon import Daemon  # noqa: PLC0415
 
     def reload(_: object) -> "dict[str, Refresher]":
         changed = job.load(with_secrets=True)
@@ -133,8 +125,8 @@ def once(  # one argument for each option
       70  a bug of freshtoken
     """  # noqa: D301
     with Signals(TO_END, leaving=SystemExit(NO_TOKEN)) as signals:
-        from job.once import Pass, summary  # noqa: PLC0415
-        from job.wiring.watch import Watch  # noqa: PLC0415
+        from job.compose.observers import Watch  # noqa: PLC0415
+        from job.runners.once import Pass, summary  # noqa: PLC0415
 
         timeout_s, job = duration(timeout), Job(options, os.environ)
         try:
@@ -143,7 +135,7 @@ def once(  # one argument for each option
             return job.rejected(error)
         refreshers = job.wiring.refreshers(config)
         chosen = [refreshers[name] for name in chosen_names(names, refreshers)]
-        with Aside(job.report, drain_s=LOG_READ_S) as report:
+        with BackgroundReporter(job.report, drain_s=LOG_READ_S) as report:
             watch = Watch(job.wiring, report, system_clock)
             watch.follow_once(config, metrics_file)
             one = Pass(chosen, watch.tell, force=force, timeout_s=timeout_s)
@@ -173,7 +165,9 @@ def _written(watch: "Watch", path: str | None) -> int:
     return 0
 
 
-def leave(status_code: int, log: Aside, at_once: Callable[[int], object] = os._exit) -> int:
+def leave(
+    status_code: int, log: BackgroundReporter, at_once: Callable[[int], object] = os._exit
+) -> int:
     """Return the status; a log that hangs has a lock that the interpreter's own end waits for."""
     if log.hangs:
         at_once(status_code)

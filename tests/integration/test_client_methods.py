@@ -23,11 +23,11 @@ from joserfc.jwk import import_key
 from test_oidc_provider import Provider, serving
 from token_server import authority
 
-from job.clock import system_clock
+from job.compose.refreshers import Wiring
+from job.compose.token_source import Sources
 from job.config import tokens_of
-from job.errors import RequestRejected
-from job.wire import Wiring
-from job.wiring.sources import Sources
+from job.core.clock import system_clock
+from job.core.errors import RequestRejected
 
 ROOT = Path(__file__).parent.parent.parent
 LIFETIME = 60

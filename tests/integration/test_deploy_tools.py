@@ -9,10 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from nights import bad_night
+from page_fixtures import bad_night
 from running import missing
 
-from job.events import TokenDelivered, TokenRefreshed
+from job.core.events import TokenDelivered, TokenRefreshed
 from job.observe.metrics import Metrics
 
 pytestmark = pytest.mark.integration
@@ -123,7 +123,7 @@ def test_the_packaging_script_is_sound_and_works(tmp_path: Path) -> None:
     )
     with zipfile.ZipFile(package) as packed:
         names = set(packed.namelist())
-    assert {"freshtoken.toml", "job/aws_lambda.py", "job/config/presets.toml"} <= names
+    assert {"freshtoken.toml", "job/runners/aws_lambda.py", "job/config/presets.toml"} <= names
     assert [name for name in names if "__pycache__" in name] == []
 
 

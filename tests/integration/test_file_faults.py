@@ -24,8 +24,8 @@ from fakes import START, record
 from running import ROOT, Job, missing, program
 from token_server import TokenServer
 
+from job.core.tokens import FormatName, OutputFormat
 from job.sinks.file import FileSink, sweep
-from job.tokens import FormatName, OutputFormat
 
 PATIENCE_S = 30.0
 KINDS: tuple[FormatName, ...] = ("json", "raw", "header", "env", "template")
@@ -60,9 +60,9 @@ WRITERS = """
 import ctypes, json, mmap, os, signal, sys
 sys.path.insert(0, "tests")
 from fakes import START, record
-from job.errors import JobError
+from job.core.errors import JobError
 from job.sinks.file import FileSink
-from job.tokens import OutputFormat
+from job.core.tokens import OutputFormat
 
 PR_SET_PTRACER, ANY = 0x59616D61, ctypes.c_ulong(-1)
 ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANY, 0, 0, 0)

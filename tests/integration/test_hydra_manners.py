@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from job.core.secret import Secret
 from job.demo.server import AuthMethod, AuthorizationServer, Client
-from job.secret import Secret
 
 ROOT = Path(__file__).parent.parent.parent
 CLIENT_ID = "7590139168389961"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from job.core.tokens import FormatName, OutputFormat
 from job.sinks.file import FileSink, sweep
-from job.tokens import FormatName, OutputFormat
 
 ROOT = Path(__file__).parent.parent.parent
 KILLS = 100
@@ -31,9 +31,9 @@ LONGEST_LIFE_S = 0.15
 # Forks a writer for each line that it reads, tells its process id, and when it is dead.
 WRITERS = """
 import hashlib, os, secrets, sys, time
-from job.secret import Secret
+from job.core.secret import Secret
 from job.sinks.file import FileSink
-from job.tokens import OutputFormat, Token, record_of
+from job.core.tokens import OutputFormat, Token, record_of
 
 def write_for_ever(path, kind):
     sink = FileSink(path, OutputFormat(kind, "tiki"))

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import nights
+import page_fixtures
 import pytest
 from browser import Browser, Tab, find_chromium
 
-from job.observe.board import TokenView
+from job.observe.status_board import TokenView
 
 pytestmark = pytest.mark.integration
 
-NIGHTS = [nights.good_day, nights.bad_night, nights.many]
+NIGHTS = [page_fixtures.good_day, page_fixtures.bad_night, page_fixtures.many]
 TAB = 9
 SHOWN = "[...document.querySelectorAll('ol > li')].filter(item => !item.hidden).length"
 WIDTHS = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
@@ -60,7 +60,7 @@ def test_it_fits_and_nothing_is_refused(tab: Tab, night: Any, scheme: str, width
     now = int(time.time())
     tab.resize(width)
     tab.prefer(prefers_color_scheme=scheme)
-    with nights.served(lambda: night(now), time.time) as url:
+    with page_fixtures.served(lambda: night(now), time.time) as url:
         tab.open(url)
         ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (tab.evaluate(WIDTHS), tab.evaluate(CUT), tab.said) == ([width, width], [], [])
@@ -72,7 +72,7 @@ def test_it_fits_and_nothing_is_refused(tab: Tab, night: Any, scheme: str, width
 def test_times_count_down(tab: Tab) -> None:
     """Between two looks at the server the script keeps the times true."""
     now = int(time.time())
-    with nights.served(lambda: nights.good_day(now), time.time) as url:
+    with page_fixtures.served(lambda: page_fixtures.good_day(now), time.time) as url:
         tab.open(url)
         before = [seconds(text(tab, selector)) for selector in ("#verdict", ".left")]
         tab.let_pass(7)
@@ -83,13 +83,13 @@ def test_times_count_down(tab: Tab) -> None:
 def test_it_takes_new_data_by_itself(tab: Tab) -> None:
     """Every ten seconds it shows how things are now; what was typed into the search stays."""
     now = int(time.time())
-    views = nights.many(now)
-    with nights.served(lambda: views, time.time) as url:
+    views = page_fixtures.many(now)
+    with page_fixtures.served(lambda: views, time.time) as url:
         tab.open(url)
         typed = "document.querySelector('input').value = 'tenant-01'; document.querySelector"
         tab.evaluate(f"{typed}('input').dispatchEvent(new Event('input', {{bubbles: true}}))")
         assert (text(tab, "#verdict"), tab.evaluate(SHOWN)) == ("3 of 500 tokens need you", 10)
-        views = [*views[4:], nights.good_view("tenant-01x", now)]
+        views = [*views[4:], page_fixtures.good_view("tenant-01x", now)]
         tab.let_pass(11)
         assert text(tab, "#verdict").startswith("Every token is good, for at least ")
         assert tab.evaluate("document.title").startswith("● Every token is good")
@@ -100,7 +100,7 @@ def test_it_takes_new_data_by_itself(tab: Tab) -> None:
 def test_it_says_when_the_job_no_longer_answers(tab: Tab) -> None:
     """An old page never looks like a fresh one."""
     now = int(time.time())
-    with nights.served(lambda: nights.good_day(now), time.time) as url:
+    with page_fixtures.served(lambda: page_fixtures.good_day(now), time.time) as url:
         tab.open(url)
         assert text(tab, "#seen").startswith("seen 2")
     tab.let_pass(11)
@@ -112,7 +112,7 @@ def test_the_search_works_without_script(tab: Tab) -> None:
     """Where scripts are off, the server does the search, and the browser loads the page anew."""
     tab.call("Emulation.setScriptExecutionDisabled", value=True)
     now = int(time.time())
-    with nights.served(lambda: nights.many(now), time.time) as url:
+    with page_fixtures.served(lambda: page_fixtures.many(now), time.time) as url:
         tab.open(f"{url}?q=tenant-04")
         assert tab.evaluate(SHOWN) == 10
         assert tab.evaluate("document.querySelector('input').value") == "tenant-04"
@@ -129,7 +129,7 @@ def test_the_search_works_without_script(tab: Tab) -> None:
 def test_keys_reach_everything_and_show_where_they_are(tab: Tab) -> None:
     """The skip link, the search and the links, in this order, each with an outline."""
     now = int(time.time())
-    with nights.served(lambda: nights.many(now), time.time) as url:
+    with page_fixtures.served(lambda: page_fixtures.many(now), time.time) as url:
         tab.open(url)
         reached = []
         for _ in range(4):
@@ -143,8 +143,8 @@ def test_keys_reach_everything_and_show_where_they_are(tab: Tab) -> None:
 def test_a_screen_reader_is_told_everything(tab: Tab) -> None:
     """Headings carry the states, pictures have words, changes of the counts are announced."""
     now = int(time.time())
-    views: list[TokenView] = nights.bad_night(now)
-    with nights.served(lambda: views, time.time) as url:
+    views: list[TokenView] = page_fixtures.bad_night(now)
+    with page_fixtures.served(lambda: views, time.time) as url:
         tab.open(url)
         names = tab.names()
     headings = [name for role, name in names if role == "heading"]

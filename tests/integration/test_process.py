@@ -26,8 +26,8 @@ from running import (
 )
 
 from job.cli import exit_status
+from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.secret import Secret
 
 AT_ONCE = 4
 
@@ -318,7 +318,7 @@ def test_it_leaves_no_core_and_opens_its_memory_to_nobody(
         job.send(signal.SIGTERM)
         assert job.end() == 0
     code = (
-        "import ctypes; from job.process import harden; harden();"
+        "import ctypes; from job.runners.process import harden; harden();"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
     asked = subprocess.run(

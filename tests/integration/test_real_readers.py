@@ -21,9 +21,9 @@ from aws import REGION
 from consumers import Api, examples, need, placed
 from running import Job, missing, until
 
+from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
 from job.reader import TokenAuth
-from job.secret import Secret
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -250,7 +250,11 @@ def test_no_reader_meets_an_expired_token(world: World) -> None:
     """The aws CLI, AWS's caching library, curl, Prometheus, nginx and TokenAuth, all at once."""
     with prometheus(world) as scraping, nginx(world) as proxy:
         wrong = watch(world)
-        assert (scraping.poll(), proxy.poll(), world.job.process.poll()) == (None, None, None)
+        assert (scraping.poll(), proxy.poll(), world.job.process.poll()) == (
+            None,
+            None,
+            None,
+        )
     paths = ("/curl", "/cli", "/nginx", "/auth-file", "/auth-aws", "/library", "/metrics")
     found = {path: world.found(path) for path in paths}
     tokens = {path: len(set(each)) for path, each in found.items()}

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 from token_server import Play, TokenServer, token
 
+from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.secret import Secret
 
 if TYPE_CHECKING:
     from aws import FaultyAws
@@ -176,7 +176,7 @@ def test_two_daemons_and_cron_share_a_secret(
     """Promise: without a lock no token goes back, and no period has an exchange for each writer.
 
     Tokens this short leave no room for jitter, so rivals meet far more often than in real life
-    (docs/rivals.md has the measured rate).
+    (docs/interleavings.md has the measured rate).
     """
     server.lifetime_s = LIFE_S
     config = configure(tmp_path, server.token_url, secret_sink(moto_url), SHORT, server.secret)  # type: ignore[attr-defined]

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from fakes import record
 
-from job.clock import system_clock
+from job.compose.refreshers import Wiring
+from job.compose.token_source import key_of
 from job.config import load
-from job.wire import Wiring
-from job.wiring.sources import key_of
+from job.core.clock import system_clock
 
 pytestmark = pytest.mark.integration
 

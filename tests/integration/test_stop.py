@@ -164,7 +164,13 @@ def hooked(
     )
 
 
-STARTING = ["job.cli", "click", "job.wire", "job.daemon", "apscheduler.schedulers.background"]
+STARTING = [
+    "job.cli",
+    "click",
+    "job.compose.refreshers",
+    "job.runners.daemon",
+    "apscheduler.schedulers.background",
+]
 
 
 @pytest.mark.fault("sigterm-at-start")
@@ -187,7 +193,7 @@ def test_sigterm_while_it_is_being_loaded(tmp_path: Path) -> None:
 def test_as_pid_1_it_hears_sigterm_while_it_is_being_loaded(tmp_path: Path) -> None:
     """Promise: the kernel hides from PID 1 what it doesn't handle; ours is not lost for that."""
     config = str(configure(tmp_path, "http://127.0.0.1:9/token"))
-    for moment in ("click", "job.daemon"):
+    for moment in ("click", "job.runners.daemon"):
         done = hooked(moment, signal.SIGTERM, "run", "--config", config, before=namespace())
         assert (done.returncode, done.stderr) == (0, "")
 
@@ -220,7 +226,7 @@ def test_sighup_while_it_is_being_loaded_is_a_reload(tmp_path: Path) -> None:
     hook = HOOKED.replace("os.kill(os.getpid(), number)", "os.kill(os.getpid(), signal.SIGHUP)", 1)
     with TokenServer() as server:
         config = str(configure(tmp_path, server.url))
-        argv = [sys.executable, "-c", hook, "job.daemon", "15", "run", "--config", config]
+        argv = [sys.executable, "-c", hook, "job.runners.daemon", "15", "run", "--config", config]
         with started(argv) as process:
             assert process.stderr is not None
             told = [json.loads(line)["event"] for line in iter_until(process, "job.reloaded")]
@@ -246,7 +252,7 @@ def test_what_a_thread_dies_of_is_told_as_an_event(tmp_path: Path) -> None:
     hook = DYING + HOOKED.replace("os.kill(os.getpid(), number)", "thread.start()", 1)
     with TokenServer() as server:
         config = str(configure(tmp_path, server.url))
-        argv = [sys.executable, "-c", hook, "job.daemon", "15", "run", "--config", config]
+        argv = [sys.executable, "-c", hook, "job.runners.daemon", "15", "run", "--config", config]
         with started(argv) as process:
             lines = list(iter_until(process, "job.crashed"))
             process.send_signal(signal.SIGTERM)
@@ -346,7 +352,8 @@ def test_sigterm_in_the_middle_of_a_write(tmp_path: Path) -> None:
         config = configure(tmp_path, server.url)
         with Job(config, *slow) as job:
             assert until(
-                lambda: any(name.endswith(".tmp") for name in left_in(tmp_path)), job.process
+                lambda: any(name.endswith(".tmp") for name in left_in(tmp_path)),
+                job.process,
             )
             before = time.monotonic()
             os.kill(child_of(job.pid), signal.SIGTERM)

@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from simulation.crowd import play_crowd
 from simulation.defects import DEFECTS, Defect
+from simulation.faults import read_script
+from simulation.many_tokens import play_crowd
 from simulation.play import Outcome, play
 from simulation.readers import Tally
 from simulation.scenario import Scenario, scenario_of
 from simulation.table import HEAD, row, story, totals
-from simulation.weather import read_script
 
 YEAR_DAYS = 365.0
 

@@ -26,7 +26,7 @@ from dataclasses import replace
 from math import inf
 from typing import NamedTuple
 
-from job.events import (
+from job.core.events import (
     Event,
     TokenAdopted,
     TokenAtRisk,
@@ -36,8 +36,8 @@ from job.events import (
     TokenRefreshed,
     TokenUnchanged,
 )
-from simulation.conduct import Conduct
 from simulation.ledger import SAME_CLOCK_S, TOKEN_MARK, Ledger, Minted
+from simulation.process_log import ProcessLog
 from simulation.readers import Promise, Readers, Tally
 from simulation.timeline import Timeline
 
@@ -90,17 +90,17 @@ class Audit:
         self._timeline = timeline
         self._ledger = ledger
         self._promise = promise
-        self._conducts: list[Conduct] = []
+        self._conducts: list[ProcessLog] = []
         self.breach = ""
         self._is_alone = is_alone
         self._request = 0
 
-    def watch(self, conduct: Conduct) -> None:
+    def watch(self, conduct: ProcessLog) -> None:
         """Answer for this process from now on."""
         conduct.excused_until = [self._timeline.now] * len(self.readers)
         self._conducts.append(conduct)
 
-    def starts(self, conduct: Conduct, request: int) -> None:
+    def starts(self, conduct: ProcessLog, request: int) -> None:
         """Note that a process starts, and which request it makes."""
         conduct.start()
         if request != self._request:
@@ -111,7 +111,7 @@ class Audit:
         """Add a line to the history."""
         self.history.append(Moment(self._timeline.now, who, what))
 
-    def excuse(self, conduct: Conduct, until: float, stores: Iterable[int] = ()) -> None:
+    def excuse(self, conduct: ProcessLog, until: float, stores: Iterable[int] = ()) -> None:
         """Note that something else is at fault until then: for the readers of some stores, or all.
 
         Whoever has not served readers in need before that has no excuse any more.
@@ -128,23 +128,23 @@ class Audit:
                 for conduct in self._conducts:
                     self._is_serving(conduct, store, readers)
 
-    def _is_serving(self, conduct: Conduct, store: int, readers: Readers) -> None:
+    def _is_serving(self, conduct: ProcessLog, store: int, readers: Readers) -> None:
         if not self._is_overruled(conduct, readers):
             self._is_prompt(conduct, store, readers)
             self._is_innocent(conduct, store, readers)
 
-    def _is_prompt(self, conduct: Conduct, store: int, readers: Readers) -> None:
+    def _is_prompt(self, conduct: ProcessLog, store: int, readers: Readers) -> None:
         """I6: it is not long ago that something else was at fault."""
         least = max(readers.in_need_since, conduct.excused_until[store])
         if self._timeline.now > least + RECOVERY_S:
             self._breach("I6", f"{conduct.name} leaves the readers of sink{store} in need")
 
-    def _is_innocent(self, conduct: Conduct, store: int, readers: Readers) -> None:
+    def _is_innocent(self, conduct: ProcessLog, store: int, readers: Readers) -> None:
         """I1: something else was at fault when it was time to get another token."""
         if readers.token and conduct.excused_until[store] < _innocent_since(readers.token):
             self._breach("I1", f"{conduct.name} lets the token in sink{store} grow old")
 
-    def _is_overruled(self, conduct: Conduct, readers: Readers) -> bool:
+    def _is_overruled(self, conduct: ProcessLog, readers: Readers) -> bool:
         """Tell whether readers may have the token of a rival with another clock, put over its own.
 
         Each of the two takes its own for the newer one, and knows nothing of the other's.
@@ -154,7 +154,7 @@ class Audit:
         return not all(conduct.has.is_told_by(skew) for skew in readers.token.skews)
 
     def asks(
-        self, conduct: Conduct, skew: float, there: Iterable[tuple[int, Minted, float]]
+        self, conduct: ProcessLog, skew: float, there: Iterable[tuple[int, Minted, float]]
     ) -> None:
         """I4 and I5: a request is sent. `there` is what each store holds, and since when."""
         now = self._timeline.now
@@ -169,7 +169,7 @@ class Audit:
             self._breach("I5", f"{conduct.name} asks, but has or could have read a fresh token")
         self._remembers(conduct, skew)
 
-    def _is_fresh(self, token: Minted, conduct: Conduct, skew: float) -> bool:
+    def _is_fresh(self, token: Minted, conduct: ProcessLog, skew: float) -> bool:
         """Tell whether a token is in the first half of its life.
 
         Once a clock was stepped, nobody can tell for sure, nor which one of two tokens is newer.
@@ -180,14 +180,14 @@ class Audit:
         over_at = min(token.half_life_at, token.outdated_at)
         return token.is_told_by(skew) and now < over_at - ROUNDING_S
 
-    def _remembers(self, conduct: Conduct, skew: float) -> None:
+    def _remembers(self, conduct: ProcessLog, skew: float) -> None:
         """I8: whoever asks has lost the token that it was given last, or some store has."""
         last = conduct.given
         is_stored = all(readers.token is last for readers in self.readers)
         if last and is_stored and self._is_fresh(last, conduct, skew):
             self._breach("I8", f"{conduct.name} asks, though every store has its last token")
 
-    def given(self, conduct: Conduct, token: Minted, skew: float) -> None:
+    def given(self, conduct: ProcessLog, token: Minted, skew: float) -> None:
         """I8: the server gives a token; the last one is half used, or was lost on its way."""
         last, conduct.given = conduct.given, token
         if last and last is not token and self._is_fresh(last, conduct, skew):
@@ -196,11 +196,11 @@ class Audit:
                 self._breach("I8", f"{conduct.name} gets two tokens in half of a life")
         conduct.has_lost = False
 
-    def rejected(self, conduct: Conduct) -> None:
+    def rejected(self, conduct: ProcessLog) -> None:
         """I4: the server has refused this client."""
         self._count(conduct.rejected_at, MOST_REJECTIONS, f"{conduct.name} is rejected")
 
-    def failed(self, conduct: Conduct, store: int) -> None:
+    def failed(self, conduct: ProcessLog, store: int) -> None:
         """I4: a call to a store has failed."""
         self._count(conduct.failed_at[store], MOST_SINK_FAULTS, f"{conduct.name} tries sink{store}")
 
@@ -243,7 +243,7 @@ class Audit:
         late_s = self._timeline.now - max(readers.in_need_since, least)
         self.tally.slowest_s = max(self.tally.slowest_s, late_s)
 
-    def told(self, conduct: Conduct, event: Event, skew: float) -> None:
+    def told(self, conduct: ProcessLog, event: Event, skew: float) -> None:
         """I7: an event was returned. It also tells which token the process has in hand."""
         self.note(conduct.name, self._is_discreet(event))
         self._is_alarmed(conduct, event)
@@ -256,7 +256,7 @@ class Audit:
                 # The server gives no other one before.
                 self.excuse(conduct, token.expires_at)
 
-    def _is_alarmed(self, conduct: Conduct, event: Event) -> None:
+    def _is_alarmed(self, conduct: ProcessLog, event: Event) -> None:
         """Note an alarm, which stores fail, and whether one has been served."""
         match event:
             case TokenAtRisk() | TokenExpired():
@@ -276,7 +276,7 @@ class Audit:
             self._breach("I7", f"a secret is in {event.name}")
         return text
 
-    def _has(self, conduct: Conduct, token: Minted, skew: float) -> None:
+    def _has(self, conduct: ProcessLog, token: Minted, skew: float) -> None:
         """Note the token in hand, and how far a wrong clock makes its life seem longer.
 
         A stored expiry is by the clock of the one who asked. Where that was ahead of the clock of
@@ -289,7 +289,7 @@ class Audit:
             known = replace(token, killed_at=inf)
             self.excuse(conduct, self._promise.broken_at(known) + conduct.misjudges_by)
 
-    def stepped(self, conduct: Conduct) -> None:
+    def stepped(self, conduct: ProcessLog) -> None:
         """I9: a step is over, and whatever the process knows to be wrong has been told."""
         self.look()
         if conduct.has_served and not conduct.failing and all(map(self._is_well, self.readers)):
@@ -302,7 +302,7 @@ class Audit:
                 if knows and not self._is_well(readers, late_s):
                     self._breach("I9", f"{conduct.name} does not say that sink{store} is too old")
 
-    def begins(self, conduct: Conduct, late_s: float) -> None:
+    def begins(self, conduct: ProcessLog, late_s: float) -> None:
         """I10: a step begins that was due `late_s` ago, while other tokens are in trouble."""
         self.tally.slowest_start_s = max(self.tally.slowest_start_s, late_s)
         if late_s > LATEST_START_S:
@@ -315,7 +315,7 @@ class Audit:
         known = replace(readers.token, killed_at=inf, outdated_at=inf)
         return self._timeline.now <= self._promise.broken_at(known) + late_s
 
-    def died(self, conduct: Conduct, back_at: float) -> None:
+    def died(self, conduct: ProcessLog, back_at: float) -> None:
         """Note that a process was killed."""
         self.tally.crashes += 1
         self.note(conduct.name, "is killed")

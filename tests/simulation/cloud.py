@@ -13,9 +13,9 @@ from typing import Any
 from botocore.exceptions import ClientError, ConnectionClosedError, ConnectTimeoutError
 from fakes import DirectCaller
 
-from job.sinks import Sink
+from job.core.ports import Sink
+from job.core.tokens import OutputFormat
 from job.sinks.secrets_manager import CURRENT, PENDING, SecretsManagerSink
-from job.tokens import OutputFormat
 from simulation.audit import Breach
 from simulation.ledger import SAME_CLOCK_S, Ledger, Minted
 from simulation.process import Process

@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
-from job.clock import Clock, Moment
-from job.daemon import Daemon
-from job.errors import ExchangeError, SinkError
-from job.refresh import Refresher, TokenSource
-from job.schedule import Plan
-from job.secret import Secret
-from job.sinks import Sink
-from job.tokens import Record, record_of
+from job.core.clock import Clock, Moment
+from job.core.errors import ExchangeError, SinkError
+from job.core.ports import Sink, TokenSource
+from job.core.refresher import Refresher
+from job.core.schedule import Plan
+from job.core.secret import Secret
+from job.core.tokens import Record, record_of
+from job.runners.daemon import Daemon
 
 DAY_S = 86_400.0
 

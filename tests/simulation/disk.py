@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from job.sinks import Sink, file
-from job.tokens import OutputFormat
+from job.core.ports import Sink
+from job.core.tokens import OutputFormat
+from job.sinks import file
 from simulation.process import Process
 from simulation.stores import Place
 
@@ -35,7 +36,7 @@ class DiskStore:
         self._layout = layout
 
     def sink(self, process: Process) -> Sink:
-        """As job/wire.py does at each start, remove first what dead writers left."""
+        """As job/compose/refreshers.py does at each start, remove first what dead writers left."""
         file.sweep([self.path])
         return file.FileSink(self.path, self._layout, sleep=process.wait)
 

@@ -9,14 +9,14 @@ from typing import Literal, NamedTuple, NoReturn
 
 from requests import PreparedRequest
 
-from job.errors import EndpointUnavailable, ResponseInvalid
-from job.oauth.transport import Reply
-from job.secret import Secret
+from job.core.errors import EndpointUnavailable, ResponseInvalid
+from job.core.secret import Secret
+from job.http.transport import Reply
 from simulation.audit import CLIENT_SECRET
+from simulation.faults import Faults, Spell
 from simulation.ledger import TOKEN_MARK, Ledger, Minted
 from simulation.process import Process
 from simulation.timeline import Timeline
-from simulation.weather import Spell, Weather
 
 
 class Lives(NamedTuple):
@@ -49,7 +49,7 @@ class Endpoint:
     def __init__(
         self,
         timeline: Timeline,
-        weather: Weather,
+        weather: Faults,
         ledger: Ledger,
         rng: Random,
         manner: Manner,
@@ -99,7 +99,7 @@ class Endpoint:
         return authorization == f"Basic {b64encode(pair.encode()).decode()}"
 
     def resolve(self) -> Secret:
-        """Return the client secret as the operator has stored it (job.secret.SecretSource)."""
+        """Return the client secret as the operator has stored it (job.core.secret.SecretSource)."""
         return Secret(self._secret(s.end for s in self._rotations))
 
     def _secret(self, changes: Iterable[float]) -> str:
@@ -107,7 +107,7 @@ class Endpoint:
 
 
 class Wire:
-    """The way from one process to the server, in place of job.oauth.transport.Transport."""
+    """The way from one process to the server, in place of job.http.transport.Transport."""
 
     def __init__(self, process: Process, endpoint: Endpoint, asks: Callable[[], None]) -> None:
         self._process = process

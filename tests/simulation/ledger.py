@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from math import inf
 
-from job.secret import Secret
+from job.core.secret import Secret
 
 SAME_CLOCK_S = 2.0
 CLOCKS_AGREE_S = 60.0

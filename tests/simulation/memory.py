@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from job.errors import SinkRejected, SinkUnavailable
-from job.sinks import Sink, Superseded
-from job.tokens import Record
+from job.core.errors import SinkRejected, SinkUnavailable
+from job.core.ports import Sink, Superseded
+from job.core.tokens import Record
 from simulation.process import Process
 from simulation.stores import Place
 

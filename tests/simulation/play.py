@@ -11,18 +11,19 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from job.oauth.answer import AnswerRules
+from job.core.refresher import Refresher
+from job.core.schedule import Plan
+from job.core.tokens import OutputFormat
+from job.credentials.watched import WatchedSecret
 from job.oauth.client_auth import ClientSecretBasic
 from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest
-from job.refresh import Refresher
-from job.schedule import Plan
-from job.secret import WatchedSecret
-from job.tokens import OutputFormat
+from job.oauth.token_response import ResponseRules
 from simulation.audit import Audit, Breach, Moment
 from simulation.cloud import CloudStore
 from simulation.disk import DiskStore, disk_calls
 from simulation.endpoint import CLIENT_ID, Endpoint, Wire
+from simulation.faults import Faults
 from simulation.ledger import Ledger
 from simulation.memory import MemoryStore
 from simulation.process import Process
@@ -30,7 +31,6 @@ from simulation.readers import Tally
 from simulation.scenario import Scenario, StoreKind
 from simulation.stores import Place, Store, WatchedSink, tokens_in
 from simulation.timeline import Timeline
-from simulation.weather import Weather
 
 TOKEN_URL = "https://server.invalid/token"
 FAST_FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  # TemporaryDirectory makes a private one in it
@@ -94,7 +94,7 @@ class World:
         self._kind = refresher
         self._rng = Random(scenario.seed)  # noqa: S311  # it has to be the same each time
         self._timeline = timeline
-        self._weather = Weather(scenario.spells)
+        self._weather = Faults(scenario.spells)
         self._ledger = Ledger()
         self.audit = Audit(
             self._timeline,
@@ -157,7 +157,7 @@ class World:
         return self.processes[self._timeline.running.number]
 
     def build(self, process: Process) -> Refresher:
-        """Build what job/wire.py builds at a start of the program."""
+        """Build what job/compose/refreshers.py builds at a start of the program."""
         secret = WatchedSecret(self._endpoint)
         wire: Any = Wire(process, self._endpoint, lambda: self._asks(process))
         source = ClientCredentials(
@@ -165,7 +165,7 @@ class World:
             ClientSecretBasic(CLIENT_ID, secret.resolve),
             secret,
             wire,
-            AnswerRules(default_lifetime=int(self._scenario.lives.untold)),
+            ResponseRules(default_lifetime=int(self._scenario.lives.untold)),
             process.clock,
         )
         sinks = [

@@ -1,15 +1,15 @@
-"""A process with the loop of job/daemon.py, on a host that stops, dies and has a wrong clock."""
+"""A process with the loop of the daemon, on a host that stops, dies and has a wrong clock."""
 
 import math
 from collections import deque
 from collections.abc import Callable
 
-from job.clock import Moment
-from job.refresh import Refresher
+from job.core.clock import Moment
+from job.core.refresher import Refresher
 from simulation.audit import Audit, Breach
-from simulation.conduct import Conduct
+from simulation.faults import Faults, Spell
+from simulation.process_log import ProcessLog
 from simulation.timeline import Timeline
-from simulation.weather import Spell, Weather
 
 TICK_S = 1.0
 
@@ -30,11 +30,11 @@ class Process:
         number: int,
         host: int,
         timeline: Timeline,
-        weather: Weather,
+        weather: Faults,
         audit: Audit,
     ) -> None:
         self.name = f"process{number}"
-        self.conduct = Conduct(self.name)
+        self.conduct = ProcessLog(self.name)
         self.every_s = 0.0
         self.timeline = timeline
         self.audit = audit

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal, NamedTuple, TypeVar
 
-from job.schedule import Policy, Reissue
+from job.core.schedule import Policy, Reissue
 from simulation.endpoint import Lives, Manner
+from simulation.faults import Climate, Spell, forecast
 from simulation.readers import Promise
-from simulation.weather import Climate, Spell, forecast
 
 T = TypeVar("T")
 StoreKind = Literal["memory", "disk", "cloud"]

@@ -5,13 +5,13 @@ from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Protocol
 
-from job.errors import SinkError, SinkRejected
-from job.sinks import Sink
-from job.tokens import Record
+from job.core.errors import SinkError, SinkRejected
+from job.core.ports import Sink
+from job.core.tokens import Record
 from simulation.audit import Audit, Breach
+from simulation.faults import Faults
 from simulation.ledger import Ledger, Minted
 from simulation.process import Process
-from simulation.weather import Weather
 
 OPERATOR_S = 60.0
 """A store that refuses until an operator acts is tried again after this time."""
@@ -31,7 +31,7 @@ class Store(Protocol):
 class Place:
     """Where a store is: its number, its weather and who watches it."""
 
-    def __init__(self, number: int, weather: Weather, audit: Audit, rng: Random) -> None:
+    def __init__(self, number: int, weather: Faults, audit: Audit, rng: Random) -> None:
         self.number = number
         self.name = f"sink{number}"
         self.rng = rng

@@ -1,0 +1,1 @@
+"""The way to AWS, and what it says."""

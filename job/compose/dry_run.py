@@ -1,0 +1,99 @@
+"""A client's proof, tried without being sent: what `check` can tell of it."""
+
+import contextlib
+import os.path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote_plus
+
+from job.compose.client_auth import Place, auth_of, certificate_of
+from job.config.client_checks import proofs_of
+from job.config.settings import TokenSettings
+from job.core.clock import Clock
+from job.core.errors import SecretUnavailable
+from job.core.text import DAY_S
+from job.credentials.watched import WatchedSecret
+from job.oauth.certificate import CertificateFiles, certificate_expiry
+
+SOON_DAYS = 14
+NAMES = {
+    "client_secret": "client secret",
+    "private_key": "private key",
+    "client_assertion": "client assertion",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """One client with what it proves itself by."""
+
+    settings: TokenSettings
+    folder: str
+    proof: WatchedSecret
+    place: Place
+    clock: Clock
+
+    @property
+    def subject(self) -> str:
+        """Return what the client proves itself by, in words; empty for nothing."""
+        for key, _ in proofs_of(self.settings):
+            return NAMES[key.partition("[")[0]]
+        return "certificate" if certificate_of(self.settings, self.folder) else ""
+
+    def run(self) -> None:
+        """Have the client's method sign a request, by each secret; raises SecretUnavailable."""
+        from job.oauth.request import TokenRequest, prepared  # noqa: PLC0415  # 0.1 s of CPU
+
+        auth = auth_of(self.settings, self.folder, self.proof, self.place, self.clock)
+        for _ in range(self.proof.count):
+            prepared(TokenRequest(self.place.token_url or self.place.issuer, ()), auth)
+            self.proof.next()
+
+    def warnings(self, *, run: bool) -> Iterator[str]:
+        """Yield what can be told at once; no command is run and no AWS asked just to look.
+
+        With `run` the request is signed, too, if all that takes is files.
+        """
+        sources = [source for _, source in proofs_of(self.settings)]
+        if run and all(source.file is not None for source in sources):
+            try:
+                self.run()
+            except SecretUnavailable as error:
+                yield error.message
+                return
+        yield from self._encoding(may_look=all(source.file or source.env for source in sources))
+        yield from self._certificate()
+
+    def _encoding(self, *, may_look: bool) -> Iterator[str]:
+        """Tell of values that a server may decode or not: nobody can know but the server."""
+        if self.settings.auth_method != "client_secret_basic":
+            return
+        values = {"client_id": self.settings.client_id}
+        with contextlib.suppress(SecretUnavailable):
+            values["client_secret"] = self.proof.resolve().reveal() if may_look else ""
+        told = [name for name, value in values.items() if quote_plus(value) != value]
+        if told:
+            other = "raw" if self.settings.basic_encoding == "form" else "form"
+            verb = "have" if told[1:] else "has"
+            yield (
+                f"{' and '.join(told)} {verb} characters that some servers "
+                f"decode and some don't: if yours answers invalid_client, set basic_encoding = "
+                f'"{other}", or use client_secret_post where that is allowed'
+            )
+
+    def _certificate(self) -> Iterator[str]:
+        if self.settings.certificate_file is None:
+            return
+        path = os.path.join(self.folder, self.settings.certificate_file)
+        shown = certificate_of(self.settings, self.folder)
+        try:
+            end = certificate_expiry(path)
+            if shown is not None:
+                CertificateFiles(*shown, self.clock, must_be_current=False).resolve()
+        except SecretUnavailable as error:
+            yield error.message
+            return
+        left_s = end.timestamp() - self.clock().wall
+        if left_s < SOON_DAYS * DAY_S:
+            verb = "expires" if left_s > 0 else "expired"
+            yield f"the certificate in {path} {verb} on {end:%Y-%m-%d}; renew it"

@@ -1,0 +1,53 @@
+"""From settings to the gates at which tokens take their turns."""
+
+import hashlib
+import os.path
+from collections.abc import Iterator, Mapping
+
+from job.config import Config
+from job.config.limit_checks import endpoint_of
+from job.config.settings import TokenSettings
+from job.config.sink_settings import FileSinkSettings
+from job.core.clock import Clock
+from job.limits.budget_file import BudgetFile
+from job.limits.limiter import Gate, Throttle
+from job.values import rate
+
+CLIENT_LENGTH = 16
+
+
+class Gates:
+    """Builds gates; those of one endpoint or one client share its limits."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Limit nothing yet."""
+        self._throttle = Throttle(clock)
+
+    def gate(self, name: str, settings: TokenSettings, file: BudgetFile | None) -> Gate:
+        """Return where a token takes its turns; what its client spends is kept in `file`."""
+        endpoint = self._throttle.endpoint(
+            endpoint_of(settings), settings.max_concurrency, rate(settings.max_rate)
+        )
+        if settings.max_exchanges is None:
+            return Gate(name, self._throttle, endpoint)
+        budget = self._throttle.budget(client_of(settings), rate(settings.max_exchanges))
+        return Gate(name, self._throttle, endpoint, budget, file)
+
+
+def client_of(settings: TokenSettings) -> str:
+    """Return what tokens of one client have in common: a hash, for it is written to a file."""
+    text = f"{endpoint_of(settings)}\0{settings.client_id}"
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:CLIENT_LENGTH]
+
+
+def budget_files(config: Config) -> Mapping[str, BudgetFile]:
+    """Return where it is kept what each client has spent; one without a file sink has no place."""
+    return dict(reversed([*_places(config)]))
+
+
+def _places(config: Config) -> Iterator[tuple[str, BudgetFile]]:
+    for settings in config.tokens.values():
+        for sink in settings.sinks:
+            if isinstance(sink, FileSinkSettings):
+                client = client_of(settings)
+                yield client, BudgetFile(os.path.join(config.folder, sink.path), client)

@@ -1,0 +1,190 @@
+"""From settings to those who watch beside the log: board, metrics, HTTP, hooks.
+
+What is heavy is loaded only for who configures it.
+"""
+
+import os.path
+from collections.abc import Callable, Mapping
+from signal import SIGHUP
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from job.compose.refreshers import Wiring
+from job.config import Config
+from job.config.client_checks import proofs_of
+from job.config.settings import TokenSettings
+from job.config.watch_checks import EVENTS, address_of, hooks_of, number_of
+from job.config.watch_settings import HookSettings, HttpSettings
+from job.core.clock import Clock
+from job.core.errors import ConfigError
+from job.core.events import Event
+from job.core.state import Alarm, alarm_of
+from job.values import seconds
+
+if TYPE_CHECKING:
+    from job.observe.hooks import Hook, Hooks, TokenHooks
+    from job.observe.http import Server
+    from job.observe.metrics import Metrics
+    from job.observe.status_board import StatusBoard
+
+Report = Callable[[Event], None]
+
+
+class Watch:
+    """Tells the events of a job to its hooks and counters, and shows them over HTTP."""
+
+    def __init__(self, wiring: Wiring, report: Report, clock: Clock) -> None:
+        """Watch nothing yet; `report` is told how hooks went, and whatever goes through `tell`."""
+        self._wiring = wiring
+        self._report = report
+        self._clock = clock
+        self._config: Config | None = None
+        self._hooks: Hooks | None = None
+        self._numbers: tuple[StatusBoard, Metrics] | None = None
+        self._http: tuple[HttpSettings, Server] | None = None
+
+    def follow(self, config: Config, alive: Callable[[], bool]) -> None:
+        """Follow a configuration from now on; `alive` tells whether the sweep runs.
+
+        Raises ConfigError, and goes on as before, when its HTTP address can't be had.
+        """
+        if config.http != (self._http and self._http[0]):
+            self._serve(config.http, alive)
+        self._take(config)
+
+    def follow_once(self, config: Config, metrics_file: str | None) -> None:
+        """Follow a configuration for one pass, which serves nothing.
+
+        Counters go on from those in `metrics_file`, if that is given.
+        """
+        if metrics_file is not None:
+            self.count().restore(metrics_file)
+        self._take(config)
+
+    def count(self) -> "Metrics":
+        """Keep counters from now on, and return them."""
+        return self._counted()[1]
+
+    def tell(self, event: Event) -> None:
+        """Have an event reported first, and then observed."""
+        self._report(event)
+        self.observe(event)
+
+    def observe(self, event: Event) -> None:
+        """Tell an event to whoever wants to know."""
+        for observer in self._numbers or ():
+            observer.observe(event)
+        if self._hooks is not None:
+            self._hooks.observe(event)
+
+    def settle(self, seconds_left: float) -> None:
+        """Wait for the hooks at work and their further tries, but no longer than this."""
+        if self._hooks is not None:
+            self._hooks.settle(seconds_left)
+
+    def stop(self, seconds_left: float) -> None:
+        """Serve no more, and let hooks at work end if they do so in time."""
+        if self._http is not None:
+            self._http[1].stop()
+        if self._hooks is not None:
+            self._hooks.finish(seconds_left)
+
+    def _take(self, config: Config) -> None:
+        self._config = config
+        if self._hooks is None and any(map(_has_hooks, config.tokens.values())):
+            self._hooks = self._start_hooks()
+
+    def _counted(self) -> "tuple[StatusBoard, Metrics]":
+        from job.observe.metrics import Metrics  # noqa: PLC0415  # 60 ms of CPU
+        from job.observe.status_board import StatusBoard  # noqa: PLC0415  # only for who wants numbers
+
+        if self._numbers is None:
+            board = StatusBoard(self._wiring.in_force, self._provider_of, self._clock)
+            self._numbers = (board, Metrics(board.views))
+        return self._numbers
+
+    def _serve(self, http: HttpSettings | None, alive: Callable[[], bool]) -> None:
+        """Answer at another address: the new one is bound before the old one is let go."""
+        server = None if http is None else self._server(http, alive)
+        if self._http is not None:
+            self._http[1].stop()
+        self._http = None
+        if http is not None and server is not None:
+            self._http = (http, server)
+            server.start()
+
+    def _server(self, http: HttpSettings, alive: Callable[[], bool]) -> "Server":
+        from job.observe.http import Server, Site  # noqa: PLC0415  # 20 ms of CPU
+        from job.observe.page import StatusPage  # noqa: PLC0415  # the same
+
+        board, metrics = self._counted()
+        site = Site(board.views, metrics.exposition, alive, StatusPage(), self._clock)
+        host, port = address_of(http.listen) or ("", 0)
+        try:
+            return Server(site, host, port)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else "no such host"
+            cure = "choose another address, or end the process that has it"
+            problem = f"http.listen: {http.listen} can't be bound ({reason}); {cure}"
+            raise ConfigError([problem]) from None
+
+    def _start_hooks(self) -> "Hooks":
+        from job.observe.hooks import Hooks  # noqa: PLC0415  # only for who has hooks
+
+        return Hooks(self._hooks_of, self._is_well, self._report, self._clock)
+
+    def _hooks_of(self, name: str) -> "TokenHooks":
+        """Return the hooks of a token in the configuration in force."""
+        from job.observe.hooks import TokenHooks  # noqa: PLC0415  # as above
+
+        config = self._config
+        if config is None or name not in config.tokens:
+            return TokenHooks()
+        events = (hooks_of(config.tokens[name], event) for event in EVENTS)
+        built = (
+            tuple(self._hook(hook, config.tokens[name], config) for _, hook in hooks)
+            for hooks in events
+        )
+        return TokenHooks(*built)
+
+    def _hook(self, hook: HookSettings, token: TokenSettings, config: Config) -> "Hook":
+        from job.observe import hook_actions  # noqa: PLC0415  # requests is 0.1 s of CPU
+
+        if hook.command:
+            environ = _without_secrets(config, self._wiring.environ)
+            return hook_actions.CommandHook(hook.command, seconds(hook.timeout), environ)
+        if hook.signal is not None:
+            number = number_of(hook.signal.name) or SIGHUP
+            path = os.path.join(config.folder, hook.signal.pidfile)
+            return hook_actions.SignalHook(path, number)
+        sources, url = self._wiring.sources, hook.webhook or ""
+        # The proxy and the authorities of the token, but never the certificate of its client.
+        way = msgspec.structs.replace(
+            token, timeout=hook.timeout, certificate_file=None, key_file=None
+        )
+        signing = hook.hmac_secret
+        secret = None if signing is None else sources.secret(signing, config.folder)
+        return hook_actions.WebhookHook(url, sources.transport(way, config.folder, url), secret)
+
+    def _is_well(self, name: str) -> bool:
+        """Tell whether no reader of a token is at risk."""
+        refresher = self._wiring.in_force().get(name)
+        return refresher is None or alarm_of(refresher.known, self._clock()) is Alarm.NONE
+
+    def _provider_of(self, name: str) -> str:
+        token = self._config.tokens.get(name) if self._config else None
+        return (token.provider if token else None) or ""
+
+
+def _has_hooks(token: TokenSettings) -> bool:
+    return any(getattr(token, event) for event in EVENTS)
+
+
+def _without_secrets(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the variables that secrets are read from."""
+    tokens = config.tokens.values()
+    hidden = {source.env for token in tokens for _, source in proofs_of(token)}
+    hooks = (hook for token in tokens for event in EVENTS for _, hook in hooks_of(token, event))
+    hidden |= {hook.hmac_secret.env for hook in hooks if hook.hmac_secret is not None}
+    return {name: value for name, value in environ.items() if name not in hidden}

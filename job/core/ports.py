@@ -1,0 +1,158 @@
+"""The seams: what the core asks of the rest, one protocol for each. Pure.
+
+docs/extending.md shows how to add a kind to each of them.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+from job.core.errors import SinkError
+from job.core.secret import Secret
+from job.core.tokens import Record, Token
+
+EMPTY = Secret("")
+
+
+class SecretSource(Protocol):
+    """Where a client secret comes from. It is asked again for every exchange."""
+
+    def resolve(self) -> Secret:
+        """Return the secret as it is now; raises SecretUnavailable with the place and the cure."""
+
+
+class TokenSource(Protocol):
+    """Where tokens come from."""
+
+    def fetch(self) -> Token:
+        """Return a new token; raises ExchangeError."""
+
+    def changed(self) -> bool:
+        """Tell whether a request that was rejected is worth another try before its time."""
+
+
+class Conflict(SinkError):
+    """Raised by `Store.replace` when the store no longer holds the expected revision."""
+
+    exit_code = 74
+
+    def __init__(self) -> None:
+        """Say so; the writer looks again and decides."""
+        super().__init__("conflict", "another writer was faster")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store holds: readers' text, what is kept beside it, and which revision that is.
+
+    All three are empty where nothing is stored. `text` is a Secret, for it holds the token.
+    """
+
+    text: Secret = EMPTY
+    beside: str = ""
+    revision: str = ""
+
+
+class Store(Protocol):
+    """A place that keeps one text for readers, with a small text of ours beside it.
+
+    Every method raises SinkUnavailable when trying again may help, SinkRejected when an operator
+    has to act, `replace` also Conflict, and nothing else. None of them ever leaves the store
+    without the text that it had.
+    """
+
+    @property
+    def label(self) -> str:
+        """Return the place's name in events: its kind and its place, never a secret."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold this around load, exchange and replace: it keeps rival writers from minting too.
+
+        Entering it also finishes what a writer that died had begun. Raises SinkUnavailable when a
+        rival keeps it longer than an exchange can take.
+        """
+
+    def load(self) -> Stored:
+        """Return what readers find now."""
+
+    def replace(self, text: Secret, beside: str, expected: Stored) -> None:
+        """Store both durably, whole or not at all; doing it twice is doing it once.
+
+        Raises Conflict unless the store still holds the revision of `expected`.
+        """
+
+
+class Superseded(SinkError):
+    """Raised by a write that lost to another writer; `winner` is the newer record now stored."""
+
+    exit_code = 74
+
+    def __init__(self, winner: Record) -> None:
+        """Keep the record that is in the store."""
+        super().__init__("superseded", "another writer has stored a newer token")
+        self.winner = winner
+
+
+class Sink(Protocol):
+    """A place where readers find the token.
+
+    Every method raises SinkUnavailable when trying again may help, SinkRejected when an operator
+    has to act, and nothing else. None of them ever leaves the store without the token it had.
+    """
+
+    @property
+    def label(self) -> str:
+        """Return the sink's name in events: its kind and its place, never a secret."""
+
+    def claim(self) -> AbstractContextManager[None]:
+        """Hold this around read, exchange and write: it keeps rival writers from minting too.
+
+        Entering it also finishes what a writer that died had begun. Raises SinkUnavailable when a
+        rival keeps it longer than an exchange can take.
+        """
+
+    def read(self) -> Record | None:
+        """Return the record that readers find now, or None if there is none of ours."""
+
+    def write(self, record: Record) -> None:
+        """Store the record durably, whole or not at all; writing it twice is writing it once.
+
+        Raises Superseded when another writer has stored a newer record in the meantime.
+        """
+
+
+Turn = Callable[[float], AbstractContextManager[None]]
+"""What an exchange is made in: it takes for how long the exchange can be put off without harm, and
+raises Deferred where it may not be made now."""
+
+
+def at_once(_: float) -> AbstractContextManager[None]:
+    """Let every exchange be made when it is due."""
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What people are to be told of a budget that is nearly, or wholly, spent.
+
+    `budget` is as the configuration writes it; `message` says what it means and what to do.
+    """
+
+    spent: int
+    left: int
+    budget: str
+    message: str
+
+
+class Deferred(Exception):
+    """Raised in place of an exchange that a limit puts off for `wait_s`. It is no failure.
+
+    `shortage` is there when people are to be told.
+    """
+
+    def __init__(self, wait_s: float, shortage: Shortage | None = None) -> None:
+        """Keep how long to wait, and what to tell."""
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+        self.shortage = shortage

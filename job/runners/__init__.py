@@ -1,0 +1,1 @@
+"""What drives refreshers: the daemon, one pass, AWS Lambda."""

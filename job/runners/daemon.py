@@ -1,0 +1,302 @@
+"""The scheduler process: a sweep that only looks, a pool that works, commands and a watchdog.
+
+APScheduler runs one recurring tick, the only pattern that was seen to survive late workers, full
+pools, suspend and every clock jump (docs/decisions/0003-one-tick.md). The tick takes what is due
+from a heap, so that its cost follows what is due and not how many tokens there are.
+"""
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+from queue import Empty, SimpleQueue
+
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.executors.debug import DebugExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from job import __version__
+from job.core.clock import Clock, system_clock
+from job.core.errors import ConfigError
+from job.core.events import (
+    ClockStepped,
+    ConfigRejected,
+    Event,
+    JobCrashed,
+    JobReloaded,
+    JobStarted,
+    JobStopped,
+    crashed,
+)
+from job.core.refresher import Refresher
+from job.http import deadline
+from job.runners.due_queue import DueQueue
+from job.runners.pool import Pool
+from job.runners.watchdog import Watchdog
+
+TICK_S = 1.0
+AFTER_CRASH_S = 60.0
+WORKERS = 32
+SLOW_S = 2.0
+"""A token whose last step took longer may hang again, and shares half of the workers."""
+STOP_S = 5.0
+LEAVE_S = 1.0
+"""What of a stop's time is kept for leaving, after the work in hand."""
+TICK_ID = "sweep"
+
+Command = tuple[str, str]
+"""What is to be done, and why."""
+Report = Callable[[Event], None]
+Reload = Callable[[Mapping[str, Refresher]], Mapping[str, Refresher]]
+
+
+class SteadyTick(BaseTrigger):  # type: ignore[misc]  # apscheduler 3 ships no types
+    """Every `seconds` from the last run, or from now if that has passed: it keeps no backlog."""
+
+    def __init__(self, seconds: float) -> None:
+        """Keep the period."""
+        self._period = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        """Return the next run; APScheduler calls this after each one."""
+        following = (previous or now) + self._period
+        return following if following > now else now + self._period
+
+
+class Daemon:
+    """Keeps all tokens current until it is told to stop."""
+
+    def __init__(
+        self,
+        refreshers: Mapping[str, Refresher],
+        report: Report,
+        reload: Reload,
+        *,
+        clock: Clock = system_clock,
+        stop_s: float = STOP_S,
+        tick_s: float = TICK_S,
+    ) -> None:
+        """Start nothing yet. `reload` maps the refreshers in force to those of a new configuration.
+
+        `reload` raises ConfigError when the new configuration is no good; it may be slow, and is
+        called in a thread of its own. `stop_s` is how long a stop may take, `tick_s` the time
+        between two looks at what is due.
+        """
+        self._refreshers = dict(refreshers)
+        self._report = report
+        self._reload = reload
+        self._clock = clock
+        self._stop_s = stop_s
+        self._tick_s = tick_s
+        self._due_queue = DueQueue(clock)
+        self._forced: set[str] = set()
+        self._slow: set[str] = set()
+        # Held while refreshers come into force or are forced, and while one is put back.
+        self._lock = threading.Lock()
+        self._pool = Pool(WORKERS)
+        self._commands: SimpleQueue[Command] = SimpleQueue()
+        self._watchdog = Watchdog(clock, self.obey, tick_s)
+        self._stopping = False
+        self._reload_wanted = threading.Event()
+        self._reloader = threading.Thread(target=self._reload_when_wanted, daemon=True)
+        self._scheduler = BackgroundScheduler(timezone=UTC, executors={"default": DebugExecutor()})
+
+    def run(self) -> int:
+        """Work until told to stop; return 0, or 70 if the sweep died (sysexits.h EX_SOFTWARE)."""
+        self._tell(JobStarted(__version__, len(self._refreshers)))
+        self._enter(self._refreshers.values())
+        dead, reason = self._work()
+        self._tell(JobStopped(reason))
+        return 70 if dead else 0
+
+    def obey(self, command: str, reason: str) -> None:
+        """Take a command; safe from any thread, and in the middle of a signal handler.
+
+        "stop" finishes the work in hand and has `run` return, "reload" reads the configuration,
+        "refresh" refreshes every token now. `reason` is told to people.
+        """
+        # SimpleQueue.put is reentrant, so a handler may call it in the middle of itself.
+        self._commands.put((command, reason))
+
+    def is_alive(self) -> bool:
+        """Tell whether the sweep runs, or has not begun yet."""
+        return self._watchdog.is_content()
+
+    def stop(self, reason: str) -> None:
+        """Have `run` finish the work in hand and return."""
+        self.obey("stop", reason)
+
+    def _work(self) -> tuple[bool, str]:
+        """Sweep until a command ends it; tell whether the sweep died, and why it is over."""
+        self._start_sweep()
+        self._reloader.start()
+        try:
+            with self._watchdog:
+                return self._obey()
+        finally:
+            self._pool.stop(max(self._stop_s - LEAVE_S, 0.0))
+            self._stopping = True
+            self._reload_wanted.set()
+            self._reloader.join(LEAVE_S / 4)
+            with suppress(Exception):  # the work is over, whatever becomes of the scheduler
+                self._within(LEAVE_S / 4, functools.partial(self._scheduler.shutdown, wait=False))
+
+    def _start_sweep(self) -> None:
+        self._scheduler.add_listener(self._sweep_failed, EVENT_JOB_ERROR)
+        self._scheduler.add_job(
+            self._sweep,
+            SteadyTick(self._tick_s),
+            id=TICK_ID,
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+            next_run_time=datetime.now(UTC),
+        )
+        self._scheduler.start()
+
+    def _within(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call what takes the scheduler's lock; while the sweep hangs in it, this is given up."""
+        with suppress(TimeoutError):
+            deadline.call(function, seconds, lambda: None)
+
+    def _obey(self) -> tuple[bool, str]:
+        """Carry out commands until one ends the process."""
+        while True:
+            command, reason = self._next_command()
+            if command == "stop":
+                return False, reason
+            if command == "dead":
+                self._tell(JobCrashed(error=reason, traceback=""))
+                return True, reason
+            try:
+                self._carry_out(command, reason)
+            except Exception as error:  # noqa: BLE001  # whoever gives commands must find us alive
+                self._tell(crashed(error, None))
+
+    def _carry_out(self, command: str, reason: str) -> None:
+        match command:
+            case "reload":
+                self._reload_wanted.set()
+            case "refresh":
+                self._force_all()
+            case "resync":
+                self._tell(ClockStepped(float(reason)))
+                self._enter(self._due_queue.take_all())
+                tick = functools.partial(self._scheduler.modify_job, TICK_ID)
+                self._within(self._tick_s, lambda: tick(next_run_time=datetime.now(UTC)))
+            case _:
+                raise ValueError(command)
+
+    def _next_command(self) -> Command:
+        """Wait for a command, and wake each tick: the kernel may hand a signal to another thread.
+
+        It does so when this one has a signal pending, and then nothing ends the wait here.
+        """
+        while True:
+            with suppress(Empty):
+                return self._commands.get(timeout=self._tick_s)
+
+    def _sweep(self) -> None:
+        """Hand what is due to the pool, worst first. It never waits for anything."""
+        self._watchdog.ticked()
+        due = [(self._urgency(refresher), refresher) for refresher in self._due_queue.take_due()]
+        for urgency, refresher in sorted(due, key=itemgetter(0)):
+            self._watchdog.ticked()  # many tokens may take seconds: it is alive while it gets on
+            self._submit(refresher, urgency)
+
+    def _urgency(self, refresher: Refresher) -> float:
+        try:
+            return refresher.seconds_left()
+        except Exception as error:  # noqa: BLE001  # the rest of the sweep must not be lost
+            self._tell(crashed(error, refresher.name))
+            return float("-inf")
+
+    def _submit(self, refresher: Refresher, urgency: float) -> None:
+        """Hand a refresher to the pool; one that can't be goes back, for no one else has it."""
+        slow = refresher.name in self._slow
+        try:
+            self._pool.submit(urgency, functools.partial(self._step, refresher), slow=slow)
+        except Exception as error:  # noqa: BLE001  # the same
+            self._tell(crashed(error, refresher.name))
+            self._put_back(refresher, AFTER_CRASH_S)
+
+    def _step(self, refresher: Refresher) -> None:
+        """Step one refresher and put it back on the agenda, whatever happens."""
+        if not self._in_force(refresher):
+            return
+        began, wait_s = self._clock().boot, AFTER_CRASH_S
+        try:
+            for event in refresher.step(force=self._take_force(refresher.name)):
+                self._tell(event)
+            wait_s = refresher.wait_s()
+        except BaseException as error:  # noqa: BLE001  # a bug with one token must not stop the others
+            self._tell(crashed(error, refresher.name))
+        is_slow = self._clock().boot - began > SLOW_S
+        (self._slow.add if is_slow else self._slow.discard)(refresher.name)
+        self._put_back(refresher, wait_s)
+
+    def _put_back(self, refresher: Refresher, wait_s: float) -> None:
+        """Put a refresher on the agenda; at once if it was forced while it was being stepped."""
+        with self._lock:
+            if self._in_force(refresher):
+                forced = refresher.name in self._forced
+                self._due_queue.put(refresher, 0.0 if forced else wait_s)
+
+    def _in_force(self, refresher: Refresher) -> bool:
+        """Tell whether the configuration still has this refresher."""
+        return self._refreshers.get(refresher.name) is refresher
+
+    def _take_force(self, name: str) -> bool:
+        """Tell whether a token is to be refreshed though it isn't due; once for each command."""
+        with self._lock:
+            forced = name in self._forced
+            self._forced.discard(name)
+            return forced
+
+    def _force_all(self) -> None:
+        """Have the next sweep take every token: a storm of wishes is one for each tick."""
+        with self._lock:
+            self._forced.update(self._refreshers)
+        self._enter(self._due_queue.take_all())
+
+    def _enter(self, refreshers: Iterable[Refresher]) -> None:
+        """Decide afresh when each of these idle refreshers is to be stepped."""
+        for refresher in refreshers:
+            self._put_back(refresher, refresher.wait_s())
+
+    def _reload_when_wanted(self) -> None:
+        """Read the configuration as often as it is wanted; wishes that come together are one."""
+        while self._reload_wanted.wait() and not self._stopping:
+            self._reload_wanted.clear()
+            self._change_configuration()
+
+    def _change_configuration(self) -> None:
+        try:
+            changed = dict(self._reload(self._refreshers))
+        except ConfigError as error:
+            self._tell(ConfigRejected(error.problems))
+        except Exception as error:  # noqa: BLE001  # a bug in reading it must not stop the work
+            self._tell(crashed(error, None))
+        else:
+            self._put_in_force(changed)
+            self._tell(JobReloaded(__version__, len(changed)))
+
+    def _put_in_force(self, changed: dict[str, Refresher]) -> None:
+        with self._lock:
+            before, self._refreshers = self._refreshers, changed
+            self._forced &= changed.keys()
+            self._slow &= changed.keys()
+            waiting = self._due_queue.take_all()
+        self._enter(waiting)
+        self._enter(r for name, r in changed.items() if before.get(name) is not r)
+
+    def _sweep_failed(self, event: JobExecutionEvent) -> None:
+        self._tell(crashed(event.exception, None))
+
+    def _tell(self, event: Event) -> None:
+        """Report an event; an observer that fails (a full log disk) must not stop the work."""
+        with suppress(Exception):
+            self._report(event)

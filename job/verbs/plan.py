@@ -1,0 +1,227 @@
+"""What will happen with a token, worked out from its settings before anything is asked."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from job.compose.limiters import budget_files, client_of
+from job.compose.refreshers import Wiring
+from job.config import Config
+from job.config.presets import Preset, presets
+from job.config.request_checks import secret_in_url
+from job.config.settings import CommonSettings, TokenSettings
+from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
+from job.core.errors import SinkError
+from job.core.ports import Sink
+from job.core.schedule import Policy, broken_promise, due_at
+from job.core.secret import Secret
+from job.core.text import DAY_S, duration, entry
+from job.core.tokens import Token
+from job.limits.budget_file import BudgetFile
+from job.values import rate, seconds
+
+ASSUMED_LIFE_S = 3600
+PLACES = {"form": "in a form", "json": "in a JSON object", "query": "in the URL"}
+VERSIONS_PER_DAY = 100
+"""AWS keeps 100 versions of a secret and removes none that is younger than a day."""
+LEAST_INTERVAL_S = DAY_S / VERSIONS_PER_DAY
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlan:
+    """What will happen with one token; `life_s` is `known_from` somewhere.
+
+    The refresh comes between `earliest_s` and `latest_s` after the exchange, by chance.
+    """
+
+    token: str
+    token_url: str
+    auth_method: str
+    life_s: int
+    known_from: str
+    earliest_s: int
+    latest_s: int
+    min_validity_s: int
+    sinks: tuple[str, ...]
+    secrets: int
+    warnings: tuple[str, ...]
+    manners: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def per_day(self) -> float:
+        """Return the exchanges a day at most, and so the versions of a secret."""
+        return DAY_S / max(self.earliest_s, 1)
+
+    def __str__(self) -> str:
+        """Give the lines that `check` prints."""
+        return "\n".join([self.token, *(entry(head, text) for head, text in self._lines())])
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        yield "token endpoint", f"{self.token_url.partition('?')[0]} ({self.auth_method})"
+        yield from self.manners
+        yield "token life", f"{duration(self.life_s)} ({self.known_from})"
+        yield "refresh", self._refresh()
+        yield "promise", self._promise()
+        yield "exchanges", f"{_count(self.per_day)} a day at most"
+        if self.secrets:
+            yield "secret versions", f"{_count(self.per_day)} a day at most, in each secret"
+        for sink in self.sinks:
+            yield "sink", sink
+        for warning in self.warnings:
+            yield "WARNING", warning
+
+    def _refresh(self) -> str:
+        earliest, latest = duration(self.earliest_s), duration(self.latest_s)
+        when = latest if earliest == latest else f"{earliest} to {latest}"
+        return f"{when} after each exchange"
+
+    def _promise(self) -> str:
+        left = self.life_s - self.latest_s
+        if left < self.min_validity_s:
+            return f"can't be held: {duration(max(left, 0))} of life are left at the refresh"
+        text = f"a token that is read works for {duration(self.min_validity_s)} more"
+        spare = left - self.min_validity_s
+        return f"{text}, even through an outage of {duration(spare)}" if spare else text
+
+
+def token_plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPlan]:
+    """Yield the plan of each token; `online` reads remote sinks too, to know the real life."""
+    plans = {plan.token: plan for plan in _plans(config, wiring, online=online)}
+    files = budget_files(config)
+    needed: Counter[str] = Counter()
+    for name, settings in config.tokens.items():
+        needed[client_of(settings)] += round(plans[name].per_day)
+    for name, settings in config.tokens.items():
+        client = client_of(settings)
+        yield _within_budget(plans[name], settings, needed[client], files.get(client))
+
+
+def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPlan]:
+    known = presets()
+    for name, settings in config.tokens.items():
+        sinks = wiring.sinks(name, settings, config.folder)
+        pairs = zip(sinks, settings.sinks, strict=True)
+        readable = [s for s, kind in pairs if online or isinstance(kind, FileSinkSettings)]
+        life, known_from = _life(settings, readable, known.get(settings.provider or ""))
+        token = Token(Secret(""), "Bearer", "", 0, life, known_from)
+        policy = wiring.policy(settings)
+        yield TokenPlan(
+            name,
+            settings.token_url or f"as named by {settings.issuer}",
+            "the best that it takes" if settings.discover_auth_method else settings.auth_method,
+            life,
+            known_from,
+            round(due_at(token, policy, 1.0)),
+            round(due_at(token, policy, 0.0)),
+            round(policy.min_validity),
+            tuple(sink.label for sink in sinks),
+            sum(isinstance(kind, SecretsManagerSinkSettings) for kind in settings.sinks),
+            (
+                *wiring.sources.dry_run(settings, config.folder).warnings(run=not online),
+                *_warnings(settings, token, policy),
+            ),
+            tuple(_manners(settings)),
+        )
+
+
+def _within_budget(
+    plan: TokenPlan, settings: TokenSettings, needed: float, file: BudgetFile | None
+) -> TokenPlan:
+    """Add to a plan what its client may do a day, and whether all its tokens can do with that."""
+    if settings.max_exchanges is None:
+        return plan
+    budget = rate(settings.max_exchanges)
+    kept = f"kept in {file.path}" if file else "counted anew by each process: no file sink keeps it"
+    told = f"{budget}, which is {_count(budget.per_day)} a day for this client; {kept}"
+    warnings = plan.warnings
+    if needed > budget.per_day:
+        short = (
+            f"the tokens of this client need up to {_count(needed)} exchanges a day, and "
+            f"max_exchanges allows {_count(budget.per_day)}: some will be put off, and may expire. "
+            "Set a later refresh_at, ask for fewer tokens, or get a larger quota"
+        )
+        warnings += (short,)
+    return replace(plan, manners=(*plan.manners, ("budget", told)), warnings=warnings)
+
+
+def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None) -> tuple[int, str]:
+    if settings.lifetime is not None:
+        return int(seconds(settings.lifetime)), "lifetime in the configuration"
+    for sink in sinks:
+        try:
+            record = sink.read()
+        except SinkError:
+            continue
+        if record is not None:
+            return max(record.token.life, 1), "as the stored token"
+    if preset and preset.lifetime_hint:
+        return int(seconds(preset.lifetime_hint)), f"what {preset.name} is known to give"
+    return ASSUMED_LIFE_S, "an assumption: no token has been seen yet"
+
+
+def _manners(settings: TokenSettings) -> Iterator[tuple[str, str]]:
+    """Yield in which way this provider is asked and answers, where that is not the RFC's way."""
+    usual = CommonSettings()
+    asked = (settings.http_method, settings.request_format, settings.grant_type)
+    if asked != (usual.http_method, usual.request_format, usual.grant_type):
+        grant = settings.grant_type or "not sent"
+        yield "request", f"{asked[0]}, parameters {PLACES[asked[1]]}, grant_type {grant}"
+    read = {name: getattr(settings, name) for name in ("token_path", "expiry_path", "expiry_unit")}
+    read["token_type"] = settings.token_type
+    odd = [f"{name} {value}" for name, value in read.items() if value != getattr(usual, name)]
+    if odd:
+        yield "answer", ", ".join(odd)
+    if settings.introspection_url:
+        url = settings.introspection_url.partition("?")[0]
+        yield "introspection", f"{url}, when an answer doesn't say how long the token lives"
+
+
+def _warnings(settings: TokenSettings, token: Token, policy: Policy) -> Iterator[str]:
+    if exposed := secret_in_url(settings):
+        yield (
+            f"{exposed} stands in the URL of the request, which servers and proxies on the way may "
+            'log (freshtoken never does). If the provider takes a form, set request_format = "form"'
+        )
+    if reason := broken_promise(token, policy):
+        yield reason
+    interval = due_at(token, policy, 1.0)
+    in_aws = any(isinstance(sink, SecretsManagerSinkSettings) for sink in settings.sinks)
+    if in_aws and interval < LEAST_INTERVAL_S:
+        yield (
+            f"{_count(DAY_S / max(interval, 1))} secret versions a day are more than the "
+            f"{VERSIONS_PER_DAY} that AWS Secrets Manager keeps (it removes none that is younger "
+            f"than a day): writes will be refused some day. Use a file, or {_cure(policy)}"
+        )
+    if settings.reissue == "revokes_previous" and len(settings.sinks) > 1:
+        yield (
+            "a new token kills the old one, and until the last sink is written its readers have "
+            "the dead one: one sink is safer"
+        )
+
+
+def _cure(policy: Policy) -> str:
+    least_age = math.ceil(LEAST_INTERVAL_S / (1 - _pull(policy)))
+    if policy.max_age is not None and policy.max_age < least_age:
+        return f"set max_age to {duration(least_age)} or longer"
+    return f"have the provider give tokens that live {duration(life_that_fits(policy))} or longer"
+
+
+def life_that_fits(policy: Policy) -> int:
+    """Return the life in whole minutes from which on AWS can keep all versions of a day."""
+    margins = policy.min_validity + policy.retry_budget
+    by_margins = (LEAST_INTERVAL_S + margins) / (1 - _pull(policy))
+    share = policy.refresh_at - policy.jitter
+    by_share = LEAST_INTERVAL_S / share if policy.reissue == "independent" else by_margins
+    # No refresh comes before half of the life.
+    needed = min(2 * LEAST_INTERVAL_S, max(by_share, by_margins))
+    return 60 * math.ceil(needed / 60)
+
+
+def _pull(policy: Policy) -> float:
+    """Return by which share of a life jitter can bring its refresh forward."""
+    return 0.0 if policy.reissue == "revokes_previous" else policy.jitter
+
+
+def _count(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"  # noqa: PLR2004  # two digits

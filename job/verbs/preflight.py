@@ -1,0 +1,142 @@
+"""What `check --online` tries: the secret's source, DNS, TLS, the endpoint, the clock, the sinks.
+
+It mints nothing and writes nothing.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from job.compose.client_auth import chosen, published
+from job.compose.refreshers import Wiring
+from job.compose.token_source import token_url_of
+from job.config import Config
+from job.config.settings import TokenSettings
+from job.config.sink_settings import FileSinkSettings, SinkSettings
+from job.core.clock import Clock
+from job.core.errors import ExchangeError, RequestRejected, SecretUnavailable, SinkError
+from job.core.ports import Sink
+from job.oauth.error_response import error_response_of
+from job.oauth.metadata import Metadata
+from job.oauth.request import TokenRequest, prepared
+from job.oauth.token_response import Answer, members_of
+
+SKEW_S = 30.0
+NO_ENDPOINT = (404, 405, 407, 410, 429)
+"""Statuses of the 4xx range that do not come from a token endpoint which is there and well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried, and how it went."""
+
+    what: str
+    good: bool
+    text: str
+
+
+def probe(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
+    """Try what a token needs, short of asking for one."""
+    settings = config.tokens[name]
+    yield from _proof(settings, config, wiring)
+    yield from _server(settings, config, wiring, clock)
+    sinks = wiring.sinks(name, settings, config.folder)
+    for sink, kind in zip(sinks, settings.sinks, strict=True):
+        yield _sink(sink, kind, config.folder)
+
+
+def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[Finding]:
+    """Have a request signed that is not sent."""
+    dry_run = wiring.sources.dry_run(settings, config.folder)
+    try:
+        dry_run.run()
+    except SecretUnavailable as error:
+        yield Finding(dry_run.subject, good=False, text=error.message)
+    else:
+        if dry_run.subject:
+            yield Finding(dry_run.subject, good=True, text="its source gives one")
+
+
+def _server(
+    settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
+) -> Iterator[Finding]:
+    """Find the token endpoint where its issuer names it, and speak to it."""
+    url, discovery = token_url_of(settings), wiring.sources.discovery(settings, config.folder)
+    if discovery is not None:
+        try:
+            metadata = discovery.metadata()
+        except ExchangeError as error:
+            yield Finding("discovery", good=False, text=error.message)
+            return
+        settled = chosen(settings, metadata)
+        url = published(settled, metadata).token_url
+        yield Finding("discovery", good=True, text=_discovered(settled, metadata, url))
+    yield from _endpoint(url, settings, config, wiring, clock)
+
+
+def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
+    """Tell what the metadata say; what they leave out may work all the same."""
+    methods = ", ".join(metadata.auth_methods)
+    text = f"{metadata.place} names {url}, which takes {methods}; {settled.auth_method} is used"
+    if metadata.grant_types and settled.grant_type not in metadata.grant_types:
+        text += f"; {settled.grant_type} is not among the grants that it lists"
+    return text
+
+
+def _endpoint(
+    url: str, settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
+) -> Iterator[Finding]:
+    """Send a request without parameters or credentials, to which a token endpoint says no."""
+    before = clock().wall
+    try:
+        method, layout = settings.http_method, settings.request_format
+        asked = TokenRequest(url, (), settings.headers, method, layout)
+        sending = prepared(asked, lambda request: request)
+        reply = wiring.sources.transport(settings, config.folder, url).send(sending)
+    except ExchangeError as error:
+        yield Finding("endpoint", good=False, text=error.message)
+        return
+    answer = Answer(*reply, sent_at=(before + clock().wall) / 2)
+    good = _says_no(answer)
+    text = (
+        f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"
+    )
+    if not good:
+        text = error_response_of(answer, members_of(answer.body)).message
+    yield Finding("endpoint", good, text)
+    yield from _clock(answer)
+
+
+def _says_no(answer: Answer) -> bool:
+    """Tell whether an answer is a refusal: by its status, or with success, by what the body says.
+
+    Some endpoints answer everything with HTTP 200.
+    """
+    members = members_of(answer.body)
+    if answer.succeeded and members is not None:
+        return isinstance(error_response_of(answer, members), RequestRejected)
+    return 400 <= answer.status < 500 and answer.status not in NO_ENDPOINT  # noqa: PLR2004  # HTTP's range
+
+
+def _clock(answer: Answer) -> Iterator[Finding]:
+    if answer.dated is None or "age" in answer.headers:
+        return
+    skew = round(answer.sent_at - answer.dated)
+    side = "ahead of" if skew > 0 else "behind"
+    text = f"{abs(skew)} s {side} the server's" if abs(skew) > 1 else "the same as the server's"
+    yield Finding("clock", good=abs(skew) <= SKEW_S, text=f"this machine's is {text}")
+
+
+def _sink(sink: Sink, kind: SinkSettings, folder: str) -> Finding:
+    try:
+        record = sink.read()
+    except SinkError as error:
+        return Finding("sink", good=False, text=error.message)
+    if isinstance(kind, FileSinkSettings):
+        place = os.path.dirname(os.path.join(folder, kind.path))
+        if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
+            text = f"{place} can't be written by this user; give the permission, or run as another"
+            return Finding("sink", good=False, text=text)
+    holds = "holds a token" if record else "holds no token yet"
+    return Finding("sink", good=True, text=f"{sink.label} {holds}")

@@ -1,0 +1,99 @@
+"""Ask a token endpoint for two tokens, and find out whether the first survives the second."""
+
+import time
+from collections.abc import Callable
+
+from requests import PreparedRequest
+
+from job.core.errors import EndpointUnavailable, ExchangeError
+from job.core.ports import Deferred, Turn
+from job.core.text import duration
+from job.core.tokens import Token
+from job.oauth.exchange import ClientCredentials
+from job.oauth.request import TokenRequest, prepared
+from job.oauth.token_response import Answer, members_of
+from job.verbs.probe_report import Reply, Verdict
+
+DEAD = 401
+PATIENCE_S = 60.0
+"""How long a person who has asked for it waits for a turn."""
+
+Tried = Callable[[Token], tuple[bool | None, str]]
+"""Tells whether a token works, or None, and how we know."""
+
+
+def exchange_twice(
+    exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None] = time.sleep
+) -> tuple[Reply, Reply]:
+    """Return two exchanges, one right after the other; raises ExchangeError.
+
+    Each takes a turn, so that it counts against the limits of the client. Where they allow it only
+    after more than PATIENCE_S, it is an EndpointUnavailable.
+    """
+    return _reply(exchange, turn, sleep), _reply(exchange, turn, sleep)
+
+
+def _reply(exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None]) -> Reply:
+    left_s = PATIENCE_S
+    while True:
+        try:
+            with turn(0.0):
+                answer = exchange.ask(exchange.request)
+                return Reply(answer, exchange.read(answer))
+        except Deferred as off:
+            wait_s = off.wait_s
+        left_s -= wait_s
+        if left_s < 0:
+            break
+        sleep(wait_s)
+    text = f"the limits of this client allow no exchange for {duration(wait_s)}"
+    raise EndpointUnavailable("limit_reached", f"{text} (max_exchanges, max_rate)")
+
+
+def verdict(
+    exchange: ClientCredentials, first: Token, second: Token, probe_url: str | None
+) -> Verdict:
+    """Tell whether the first token still works, by a URL of the API or by introspection.
+
+    The second token is tried, too: where not even that one works, the place tells nothing.
+    """
+    try:
+        if probe_url:
+            return _judged(lambda token: _at(exchange, probe_url, token), first, second)
+        if exchange.introspection_url:
+            return _judged(lambda token: _introspected(exchange, token), first, second)
+    except ExchangeError as error:
+        return Verdict(None, error.message)
+    return Verdict(None, "neither probe_url nor introspection_url is set")
+
+
+def _judged(tried: Tried, first: Token, second: Token) -> Verdict:
+    fresh, how = tried(second)
+    if not fresh:
+        return Verdict(None, f"{how}, even for the second token: another place has to tell")
+    return Verdict(*tried(first))
+
+
+def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | None, str]:
+    """Ask a URL of the API with a token: 2xx is a yes, 401 a no, and all else says nothing."""
+
+    def with_token(request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"{token.token_type} {token.access_token.reveal()}"
+        return request
+
+    asked = TokenRequest(url, (), method="GET", layout="query")
+    sent_at = exchange.clock().wall
+    answer = Answer(*exchange.transport.send(prepared(asked, with_token)), sent_at)
+    works = True if answer.succeeded else False if answer.status == DEAD else None
+    return works, f"probe_url answers HTTP {answer.status}"
+
+
+def _introspected(exchange: ClientCredentials, token: Token) -> tuple[bool | None, str]:
+    """Ask the server itself (RFC 7662 section 2.2)."""
+    params = (("token", token.access_token.reveal()), ("token_type_hint", "access_token"))
+    asked = TokenRequest(exchange.introspection_url, params, exchange.request.headers)
+    answer = exchange.ask(asked, token.access_token)
+    active = (members_of(answer.body) or {}).get("active")
+    if not isinstance(active, bool):
+        return None, f"introspection answers HTTP {answer.status} and doesn't say"
+    return active, f"introspection calls it {'active' if active else 'inactive'}"
