@@ -197,7 +197,7 @@ def get(options: Options, name: str, layout: "FormatName") -> int:
     job = Job(options, os.environ)
     config = job.load()
     chosen_names([name], config.tokens)
-    sinks = job.wiring.sinks(name, config.tokens[name], config.folder)
+    sinks = job.wiring.sinks(name, config.tokens[name])
     record, errors = current_record(sinks, time.time())
     if record is None:
         told = [error.message for error in errors] or ["no valid token in its sinks"]
@@ -220,12 +220,9 @@ def schema(options: Options) -> int:  # noqa: ARG001
     Example:
       freshtoken schema > freshtoken.schema.json
     """  # noqa: D301
-    import msgspec  # noqa: PLC0415
+    from job.config.json_schema import json_schema  # noqa: PLC0415
 
-    from job.config.settings import ConfigFile  # noqa: PLC0415
-
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    click.echo(json.dumps(dialect | msgspec.json.schema(ConfigFile), indent=2))
+    click.echo(json.dumps(json_schema(), indent=2))
     return 0
 
 

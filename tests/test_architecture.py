@@ -424,7 +424,7 @@ def test_once_with_nothing_due_loads_nothing_heavy(tmp_path: Path) -> None:
 import os, sys, tomllib
 from job.compose.refreshers import Wiring
 from job.compose.token_source import key_of
-from job.config import load
+from job.inventory.kinds import load
 from job.core.clock import system_clock
 from job.core.secret import Secret
 from job.core.tokens import Token, record_of

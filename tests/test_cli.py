@@ -57,7 +57,7 @@ def write(*names: str, path: str = "freshtoken.toml", **keys: Any) -> Config:  #
         lines.append(f"sinks = [{', '.join(map(inline, sinks))}]")
     Path(path).write_text("\n".join(lines) + "\n")
     raw = tomllib.loads(Path(path).read_text())
-    return Config(tokens_of(raw), os.getcwd(), path)
+    return Config(tokens_of(raw, os.getcwd()), path)
 
 
 def inline(value: object) -> str:

@@ -42,7 +42,7 @@ def config(folder: Path | str = "/etc/job", **tokens: Mapping[str, Any]) -> Conf
         name: {**BASE, "sinks": [{"type": "file", "path": f"{name}.json"}], **table}
         for name, table in tokens.items()
     }
-    return Config(tokens_of({"tokens": tables}), str(folder), "here")
+    return Config(tokens_of({"tokens": tables}, str(folder)), "here")
 
 
 def one(**keys: Any) -> TokenSettings:  # noqa: ANN401  # settings are of many types
@@ -137,14 +137,14 @@ def test_tokens_with_one_way_to_the_server_share_it(tmp_path: Path) -> None:
     """The trusted certificates are held once for all tokens with the same settings."""
     shared = wiring({"HTTPS_PROXY": "http://proxy.example:1"})
     first, second = one(), one(audience="other")
-    transport = shared.sources.transport(first, "/etc", first.token_url or "")
-    assert shared.sources.transport(second, "/etc", first.token_url or "") is transport
+    transport = shared.sources.transport(first, first.token_url or "")
+    assert shared.sources.transport(second, first.token_url or "") is transport
     assert (transport.timeout_s, transport.ca_file) == (15.0, "")
     assert transport.proxies == {
         "http": "http://proxy.example:1",
         "https": "http://proxy.example:1",
     }
-    other = shared.sources.transport(one(timeout="3s", proxy=""), "/etc", "https://as.example/")
+    other = shared.sources.transport(one(timeout="3s", proxy=""), "https://as.example/")
     assert (other.timeout_s, other.proxies) == (3.0, {})
 
 
@@ -162,15 +162,15 @@ def test_tokens_with_one_way_to_the_server_share_it(tmp_path: Path) -> None:
 def test_whom_to_trust(ca_file: str | None, environ: dict[str, str], expected: str) -> None:
     """The key ca_file wins over the usual variables; a relative one is beside the file."""
     settings = one(**({} if ca_file is None else {"ca_file": ca_file}))
-    assert wiring(environ).sources.transport(settings, "/etc/job", "").ca_file == expected
+    assert wiring(environ).sources.transport(settings, "").ca_file == expected
 
 
 def test_the_proxy_is_that_of_the_url_that_is_asked() -> None:
     """An issuer inside the own network may name an endpoint that only the proxy reaches."""
     environ = {"HTTPS_PROXY": "http://proxy.example:1", "NO_PROXY": "inside.example"}
     built, settings = wiring(environ).sources, one(issuer="https://inside.example")
-    inside = built.transport(settings, "/etc", "https://inside.example/.well-known/x")
-    outside = built.transport(settings, "/etc", "https://as.example/token")
+    inside = built.transport(settings, "https://inside.example/.well-known/x")
+    outside = built.transport(settings, "https://as.example/token")
     assert (inside.proxies, outside.proxies.get("https")) == ({}, "http://proxy.example:1")
 
 
@@ -273,7 +273,7 @@ def test_nothing_heavy_is_built_before_it_is_needed(tmp_path: Path) -> None:
     clock = FakeClock()
     built = Wiring({}, "host", clock)
     settings = config(tmp_path, one={"client_secret": {"command": ["false"]}})
-    sink = built.sinks("one", settings.tokens["one"], str(tmp_path))[0]
+    sink = built.sinks("one", settings.tokens["one"])[0]
     sink.write(record(key=key_of(settings.tokens["one"])))
     events = built.refreshers(settings)["one"].step()
     assert [event.name for event in events] == ["token.adopted"]
@@ -313,7 +313,7 @@ def test_sinks_are_built_as_configured(tmp_path: Path) -> None:
         ]
     }
     settings = config(tmp_path, one=table).tokens["one"]
-    sinks = wiring().sinks("one", settings, str(tmp_path))
+    sinks = wiring().sinks("one", settings)
     assert [sink.label for sink in sinks] == [
         f"file:{tmp_path}/a.env",
         "file:/b",

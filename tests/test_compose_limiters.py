@@ -28,7 +28,7 @@ def config(folder: Path | str = "/etc/job", **tokens: Mapping[str, Any]) -> Conf
         name: {**BASE, "sinks": [{"type": "file", "path": f"{name}.json"}], **table}
         for name, table in tokens.items()
     }
-    return Config(tokens_of({"tokens": tables}), str(folder), "here")
+    return Config(tokens_of({"tokens": tables}, str(folder)), "here")
 
 
 def problems(**tokens: Mapping[str, Any]) -> list[str]:

@@ -15,8 +15,8 @@ from botocore.validate import ParamValidator
 from moto.iam.policy_validation import IAMPolicyDocumentValidator
 from prometheus_client.parser import text_string_to_metric_families
 
-from job.config import load
 from job.core.events import TokenDelivered, TokenRefreshed
+from job.inventory.kinds import load
 from job.observe import metrics
 
 ROOT = Path(__file__).parent.parent

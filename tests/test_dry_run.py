@@ -27,8 +27,8 @@ def dry_run(folder: Path, **keys: Any) -> DryRun:  # noqa: ANN401  # settings ar
     """Make what `check` asks, for one token."""
     sinks = [{"type": "file", "path": "one.json"}]
     table = {"token_url": "https://as.test/token", "client_id": "id", "sinks": sinks} | keys
-    settings = tokens_of({"tokens": {"one": table}})["one"]
-    return Wiring(ENVIRON, "host", FakeClock()).sources.dry_run(settings, str(folder))
+    settings = tokens_of({"tokens": {"one": table}}, str(folder))["one"]
+    return Wiring(ENVIRON, "host", FakeClock()).sources.dry_run(settings)
 
 
 def warnings(folder: Path, **keys: Any) -> list[str]:  # noqa: ANN401  # as above

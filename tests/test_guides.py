@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from job.config import tokens_of
+from job.config.json_schema import json_schema
 from job.config.secret_checks import IDENTITY, PLACES
-from job.config.settings import CommonSettings
 from job.core.schedule import REJECTED_S
 from job.core.state import SECRET_LOOK_S
 from job.credentials.aws import DEADLINE_S, LOOK_S
@@ -59,7 +58,8 @@ def test_every_source_is_explained() -> None:
 
 def test_the_numbers_are_those_of_the_code() -> None:
     """What the guides promise is what the constants say."""
-    common = {field.name: field.default for field in msgspec.structs.fields(CommonSettings)}
+    keys = json_schema()["$defs"]["CommonSettings"]["properties"]
+    common = {key: schema.get("default") for key, schema in keys.items()}
     secrets, limits = " ".join(page("secrets").split()), " ".join(page("limits").split())
 
     assert rows("limits") == {"max_rate", "max_concurrency", "max_exchanges"}

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from token_server import TokenServer
 
-from job.config import load, tokens_of
+from job.config import tokens_of
 from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
@@ -36,6 +36,7 @@ from job.core.schedule import Plan, Policy
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat, Record, parse, record_of, render, render_receipt
 from job.http.transport import MAX_BODY_BYTES, Transport
+from job.inventory.kinds import load
 from job.oauth.response import read_token
 from job.oauth.token_response import Answer, ResponseRules
 from job.observe.log import log_observer

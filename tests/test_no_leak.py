@@ -24,13 +24,13 @@ from fakes import token as some_token
 from token_server import Step, TokenServer, answer, cut, refusal, token
 
 from job.compose.refreshers import Wiring
-from job.config import load
 from job.core.clock import system_clock
 from job.core.events import Event, JobCrashed, TokenDeliveryFailed, TokenRefreshFailed
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat
+from job.inventory.kinds import load
 from job.observe.log import LogFormat, log_observer
 from job.runners.daemon import Daemon
 from job.runners.once import Pass

@@ -108,7 +108,7 @@ def config_of(folder: Path, url: str, ways: Mapping[str, Mapping[str, Any]]) -> 
         }
         for name, keys in ways.items()
     }
-    return Config(tokens_of({"tokens": tables}), str(folder), "here")
+    return Config(tokens_of({"tokens": tables}, str(folder)), "here")
 
 
 def logged(config: Config) -> str:

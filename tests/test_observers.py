@@ -13,7 +13,7 @@ from token_server import TokenServer, answer
 
 from job.compose.observers import Watch
 from job.compose.refreshers import Wiring
-from job.config import Config, load
+from job.config import Config
 from job.core.errors import ConfigError
 from job.core.events import (
     Event,
@@ -24,6 +24,7 @@ from job.core.events import (
     TokenDelivered,
     TokenRefreshed,
 )
+from job.inventory.kinds import load
 
 PATIENCE_S = 10.0
 ENVIRON = {"CLIENT_SECRET": "s3cret", "HMAC": "key", "PATH": os.environ["PATH"], "MORE": "more"}

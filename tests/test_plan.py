@@ -37,7 +37,7 @@ def wiring() -> Wiring:
 def config(folder: Path | str, *sinks: Mapping[str, Any], **keys: Any) -> Config:  # noqa: ANN401  # settings are of many types
     """Make a configuration of one token."""
     table = {**BASE, "sinks": [dict(sink) for sink in sinks] or [FILE], **keys}
-    return Config(tokens_of({"tokens": {"one": table}}), str(folder), "here")
+    return Config(tokens_of({"tokens": {"one": table}}, str(folder)), "here")
 
 
 def plan(
@@ -243,7 +243,7 @@ def test_the_budget_of_a_client_is_set_against_what_its_tokens_need(tmp_path: Pa
     plans = {
         plan.token: plan
         for plan in token_plans(
-            Config(tokens_of({"tokens": tables}), str(tmp_path), "here"), wiring(), online=False
+            Config(tokens_of({"tokens": tables}, str(tmp_path)), "here"), wiring(), online=False
         )
     }
 

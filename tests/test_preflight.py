@@ -47,7 +47,7 @@ def findings(
         "sinks": [{"type": "file", "path": "one.json"}],
     } | keys
     given = {key: value for key, value in table.items() if value is not None}
-    config = Config(tokens_of({"tokens": {"one": given}}), str(folder), "here")
+    config = Config(tokens_of({"tokens": {"one": given}}, str(folder)), "here")
     now = clock or FakeClock()
     return list(probe("one", config, Wiring(environ, "host", now), now))
 
@@ -245,7 +245,7 @@ def test_a_client_without_a_proof_has_none_to_try(tmp_path: Path) -> None:
         "auth_method": "none",
         "sinks": [{"type": "file", "path": "one.json"}],
     }
-    config = Config(tokens_of({"tokens": {"one": table}}), str(tmp_path), "here")
+    config = Config(tokens_of({"tokens": {"one": table}}, str(tmp_path)), "here")
     clock = FakeClock()
     found = list(probe("one", config, Wiring({}, "host", clock), clock))
     assert [finding.what for finding in found] == ["endpoint", "sink"]

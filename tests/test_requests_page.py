@@ -12,6 +12,7 @@ from token_server import TokenServer, answer
 from job.compose.refreshers import Wiring
 from job.config import tokens_of
 from job.config.settings import TokenSettings
+from job.values import value_reader
 
 PAGE = Path(__file__).parent.parent / "docs" / "requests-and-answers.md"
 TEXT = PAGE.read_text("utf-8")
@@ -35,7 +36,7 @@ def test_a_setting_can_be_set(setting: str) -> None:
     """What the tables tell to set is a key with a value of its type."""
     ((key, value),) = tomllib.loads(setting).items()
     kinds = {field.name: field.type for field in msgspec.structs.fields(TokenSettings)}
-    msgspec.convert(value, kinds[key])
+    msgspec.convert(value, kinds[key], dec_hook=value_reader(""))
 
 
 @pytest.mark.parametrize(("config", "body", "kind", "life", "source"), EXAMPLES)

@@ -175,7 +175,7 @@ def refreshers(
         "sinks": [{"type": "file", "path": "one.json"}],
     }
     built = Wiring(environ, "host", clock)
-    config = Config(tokens_of({"tokens": {"one": table}}), str(folder), "here")
+    config = Config(tokens_of({"tokens": {"one": table}}, str(folder)), "here")
     return built, built.refreshers(config)["one"]
 
 

@@ -150,7 +150,7 @@ def test_a_watcher_reads_files_often_and_stores_seldom(tmp_path: Path) -> None:
             {"type": "aws_secrets_manager", "secret_id": "b", "region": "eu-west-1"},
         ],
     }
-    config = Config(tokens_of({"tokens": {"a": token}}), str(tmp_path), "here")
+    config = Config(tokens_of({"tokens": {"a": token}}, str(tmp_path)), "here")
     file, store = looks(config, Wiring({}, "host", system_clock))
     assert (file.every_s, store.every_s) == (FILES_S, STORES_S)
     assert store.row(START) == Row("a", "aws-secrets-manager:b", "unknown")

@@ -6,8 +6,8 @@ import threading
 import time
 
 from job.compose.refreshers import Wiring
-from job.config import load
 from job.core.clock import Moment
+from job.inventory.kinds import load
 from job.observe.log import log_observer
 from job.runners.daemon import Daemon
 

@@ -5,8 +5,8 @@ import sys
 import time
 
 from job.compose.refreshers import Wiring
-from job.config import load
 from job.core.clock import system_clock
+from job.inventory.kinds import load
 from job.observe.log import log_observer
 
 

@@ -17,11 +17,11 @@ from browser import Browser, Tab, find_chromium
 from rich.console import Console
 
 from job.compose.refreshers import Wiring
-from job.config import load
 from job.core.clock import system_clock
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
 from job.demo.view import DemoView
+from job.inventory.kinds import load
 from job.runners.daemon import Daemon
 
 FOLDER = Path(__file__).parent

@@ -3,7 +3,6 @@
 requests, PyJWT and cryptography are loaded when a token is exchanged, and only for who needs them.
 """
 
-import os.path
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_type
@@ -16,7 +15,6 @@ from job.core.clock import Clock
 from job.core.secret import Secret
 from job.credentials.watched import WatchedSecret
 from job.oauth.certificate import CertificateFiles, content
-from job.values import seconds
 
 if TYPE_CHECKING:
     from requests.auth import AuthBase
@@ -64,7 +62,7 @@ def published(settings: TokenSettings, metadata: "Metadata") -> Place:
 
     That is the mTLS alias of RFC 8705 section 5.
     """
-    shows = certificate_of(settings, "") is not None
+    shows = certificate_of(settings) is not None
     return Place(metadata.mtls_token_url if shows else metadata.token_url, metadata.issuer)
 
 
@@ -78,30 +76,27 @@ def chosen(settings: TokenSettings, metadata: "Metadata") -> TokenSettings:
     return msgspec.structs.replace(settings, auth_method=method)
 
 
-def proof_of(
-    settings: TokenSettings, folder: str, credentials: Credentials, clock: Clock
-) -> WatchedSecret:
+def proof_of(settings: TokenSettings, credentials: Credentials, clock: Clock) -> WatchedSecret:
     """Return what the client proves itself by: a secret, a key, an assertion, or a certificate."""
     for source in (settings.client_secret, settings.private_key, settings.client_assertion):
         if source is not None:
-            return credentials.watched(source, folder)
-    shown = certificate_of(settings, folder)
+            return credentials.watched(source)
+    shown = certificate_of(settings)
     if shown is None:
         return WatchedSecret(NoSecret(), clock=clock)
     must_be_current = settings.auth_method == "tls_client_auth"
     return WatchedSecret(CertificateFiles(*shown, clock, must_be_current), clock=clock)
 
 
-def certificate_of(settings: CommonSettings, folder: str) -> tuple[str, str] | None:
+def certificate_of(settings: CommonSettings) -> tuple[str, str] | None:
     """Return the paths of the certificate that is shown in TLS and of its key, or None."""
     if settings.certificate_file is None or settings.key_file is None:
         return None
-    certificate, key = settings.certificate_file, settings.key_file
-    return os.path.join(folder, certificate), os.path.join(folder, key)
+    return settings.certificate_file, settings.key_file
 
 
 def auth_of(
-    settings: TokenSettings, folder: str, proof: WatchedSecret, place: Place, clock: Clock
+    settings: TokenSettings, proof: WatchedSecret, place: Place, clock: Clock
 ) -> "AuthBase":
     """Return the method that signs the client's requests."""
     from job.oauth import client_auth as auth  # noqa: PLC0415  # 0.1 s of CPU
@@ -116,7 +111,7 @@ def auth_of(
             names = settings.client_id_param, settings.client_secret_param
             return auth.ClientSecretPost(settings.client_id, proof.resolve, *names)
         case "client_secret_jwt" | "private_key_jwt" | "client_assertion":
-            return _asserting(settings, _assertion(settings, folder, proof, place, clock))
+            return _asserting(settings, _assertion(settings, proof, place, clock))
         case silent:
             assert_type(silent, Silent)  # a further method fails here
             return auth.ClientIdOnly(settings.client_id, proof.resolve)
@@ -137,27 +132,24 @@ def _asserting(settings: TokenSettings, assertion: Callable[[], Secret]) -> "Aut
 
 
 def _assertion(
-    settings: TokenSettings, folder: str, proof: WatchedSecret, place: Place, clock: Clock
+    settings: TokenSettings, proof: WatchedSecret, place: Place, clock: Clock
 ) -> Callable[[], Secret]:
     """Return what makes an assertion for each request, or takes the present one of others."""
     from job.oauth import assertion  # noqa: PLC0415  # 60 ms of CPU
 
     if settings.auth_method == "client_assertion":
         return assertion.ForeignAssertion(proof.resolve, clock)
-    return assertion.SignedAssertion(
-        _rules(settings, place), lambda: _key(settings, folder, proof), clock
-    )
+    return assertion.SignedAssertion(_rules(settings, place), lambda: _key(settings, proof), clock)
 
 
-def _key(settings: TokenSettings, folder: str, proof: WatchedSecret) -> "SigningKey":
+def _key(settings: TokenSettings, proof: WatchedSecret) -> "SigningKey":
     """Return the key as it is now, and the certificate that names it unless TLS shows that."""
     from job.oauth import keys  # noqa: PLC0415  # as above
 
     if settings.auth_method == "client_secret_jwt":
         return keys.mac_key(proof.resolve(), settings.signing_alg)
     named = settings.key_file is None and settings.certificate_file is not None
-    path = os.path.join(folder, settings.certificate_file or "")
-    pem = content(path) if named else None
+    pem = content(settings.certificate_file or "") if named else None
     return keys.private_key(proof.resolve(), settings.signing_alg, settings.key_id, pem)
 
 
@@ -176,6 +168,6 @@ def _rules(settings: TokenSettings, place: Place) -> "AssertionRules":
         settings.client_id,
         audiences.get(audience, audience),
         "" if typ == "none" else typ,
-        int(seconds(settings.assertion_lifetime)),
+        int(settings.assertion_lifetime),
         settings.assertion_claims,
     )

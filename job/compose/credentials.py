@@ -3,7 +3,6 @@
 What speaks to AWS is loaded only when it is configured.
 """
 
-import os.path
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from job.credentials.command import CommandSecret
 from job.credentials.environment import EnvironmentSecret
 from job.credentials.file import CredentialSecret, FileSecret
 from job.credentials.watched import WatchedSecret
-from job.values import seconds
 
 if TYPE_CHECKING:
     from job.credentials.aws import WebIdentityToken
@@ -32,20 +30,17 @@ class Credentials:
         self._aws = aws
         self._clock = clock
 
-    def watched(self, settings: SecretTables, folder: str) -> WatchedSecret:
-        """Return where a secret comes from, or the secrets of a list, the first one first.
-
-        Relative paths start at `folder`.
-        """
+    def watched(self, settings: SecretTables) -> WatchedSecret:
+        """Return where a secret comes from, or the secrets of a list, the first one first."""
         tables = settings if isinstance(settings, tuple) else (settings,)
-        sources = (self._source(table, folder) for table in tables)
+        sources = (self._source(table) for table in tables)
         return WatchedSecret(*sources, clock=self._clock)
 
-    def _source(self, table: SecretSettings, folder: str) -> SecretSource:
+    def _source(self, table: SecretSettings) -> SecretSource:
         if table.env is not None:
             return EnvironmentSecret(table.env, self._environ)
         if table.file is not None:
-            return FileSecret(os.path.join(folder, table.file))
+            return FileSecret(table.file)
         if table.credential is not None:
             return CredentialSecret(table.credential, self._environ)
         if table.command is not None:
@@ -71,6 +66,6 @@ class Credentials:
 
         return aws_secrets.WebIdentityToken(
             table.aws_web_identity or "",
-            int(seconds(table.duration)),
+            int(table.duration),
             self._aws.security_tokens(account),
         )

@@ -1,7 +1,6 @@
 """A client's proof, tried without being sent: what `check` can tell of it."""
 
 import contextlib
-import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote_plus
@@ -28,7 +27,6 @@ class DryRun:
     """One client with what it proves itself by."""
 
     settings: TokenSettings
-    folder: str
     proof: WatchedSecret
     place: Place
     clock: Clock
@@ -38,13 +36,13 @@ class DryRun:
         """Return what the client proves itself by, in words; empty for nothing."""
         for key, _ in proofs_of(self.settings):
             return NAMES[key.partition("[")[0]]
-        return "certificate" if certificate_of(self.settings, self.folder) else ""
+        return "certificate" if certificate_of(self.settings) else ""
 
     def run(self) -> None:
         """Have the client's method sign a request, by each secret; raises SecretUnavailable."""
         from job.oauth.request import TokenRequest, prepared  # noqa: PLC0415  # 0.1 s of CPU
 
-        auth = auth_of(self.settings, self.folder, self.proof, self.place, self.clock)
+        auth = auth_of(self.settings, self.proof, self.place, self.clock)
         for _ in range(self.proof.count):
             prepared(TokenRequest(self.place.token_url or self.place.issuer, ()), auth)
             self.proof.next()
@@ -84,8 +82,8 @@ class DryRun:
     def _certificate(self) -> Iterator[str]:
         if self.settings.certificate_file is None:
             return
-        path = os.path.join(self.folder, self.settings.certificate_file)
-        shown = certificate_of(self.settings, self.folder)
+        path = self.settings.certificate_file
+        shown = certificate_of(self.settings)
         try:
             end = certificate_expiry(path)
             if shown is not None:

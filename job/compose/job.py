@@ -40,7 +40,7 @@ class Job:
 
     def load(self, *, with_secrets: bool = False) -> "Config":
         """Return the configuration; raises ConfigError, also for client secrets if asked."""
-        from job.config import load  # noqa: PLC0415
+        from job.inventory.kinds import load  # noqa: PLC0415
 
         return load(self._options.config, self._environ, with_secrets=with_secrets)
 

@@ -1,7 +1,6 @@
 """From settings to the gates at which tokens take their turns."""
 
 import hashlib
-import os.path
 from collections.abc import Iterator, Mapping
 
 from job.config import Config
@@ -11,7 +10,6 @@ from job.config.sink_settings import FileSinkSettings
 from job.core.clock import Clock
 from job.limits.budget_file import BudgetFile
 from job.limits.limiter import Gate, Throttle
-from job.values import rate
 
 CLIENT_LENGTH = 16
 
@@ -26,11 +24,11 @@ class Gates:
     def gate(self, name: str, settings: TokenSettings, file: BudgetFile | None) -> Gate:
         """Return where a token takes its turns; what its client spends is kept in `file`."""
         endpoint = self._throttle.endpoint(
-            endpoint_of(settings), settings.max_concurrency, rate(settings.max_rate)
+            endpoint_of(settings), settings.max_concurrency, settings.max_rate
         )
         if settings.max_exchanges is None:
             return Gate(name, self._throttle, endpoint)
-        budget = self._throttle.budget(client_of(settings), rate(settings.max_exchanges))
+        budget = self._throttle.budget(client_of(settings), settings.max_exchanges)
         return Gate(name, self._throttle, endpoint, budget, file)
 
 
@@ -50,4 +48,4 @@ def _places(config: Config) -> Iterator[tuple[str, BudgetFile]]:
         for sink in settings.sinks:
             if isinstance(sink, FileSinkSettings):
                 client = client_of(settings)
-                yield client, BudgetFile(os.path.join(config.folder, sink.path), client)
+                yield client, BudgetFile(sink.path, client)

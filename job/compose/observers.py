@@ -20,7 +20,6 @@ from job.core.clock import Clock
 from job.core.errors import ConfigError
 from job.core.events import Event
 from job.core.state import Alarm, alarm_of
-from job.values import seconds
 
 if TYPE_CHECKING:
     from job.observe.hooks import Hook, Hooks, TokenHooks
@@ -153,19 +152,18 @@ class Watch:
 
         if hook.command:
             environ = _without_secrets(config, self._wiring.environ)
-            return hook_actions.CommandHook(hook.command, seconds(hook.timeout), environ)
+            return hook_actions.CommandHook(hook.command, hook.timeout, environ)
         if hook.signal is not None:
             number = number_of(hook.signal.name) or SIGHUP
-            path = os.path.join(config.folder, hook.signal.pidfile)
-            return hook_actions.SignalHook(path, number)
+            return hook_actions.SignalHook(hook.signal.pidfile, number)
         sources, url = self._wiring.sources, hook.webhook or ""
         # The proxy and the authorities of the token, but never the certificate of its client.
         way = msgspec.structs.replace(
             token, timeout=hook.timeout, certificate_file=None, key_file=None
         )
         signing = hook.hmac_secret
-        secret = None if signing is None else sources.secret(signing, config.folder)
-        return hook_actions.WebhookHook(url, sources.transport(way, config.folder, url), secret)
+        secret = None if signing is None else sources.secret(signing)
+        return hook_actions.WebhookHook(url, sources.transport(way, url), secret)
 
     def _is_well(self, name: str) -> bool:
         """Tell whether no reader of a token is at risk."""

@@ -1,11 +1,7 @@
 """From settings to objects: the composition root. What is heavy is built when first needed."""
 
-import hashlib
-import os.path
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from job.aws.clients import Account, AwsClients
 from job.compose.limiters import Gates, budget_files, client_of
@@ -23,7 +19,6 @@ from job.limits.budget_file import BudgetFile
 from job.limits.limiter import Gate
 from job.oauth.rotation import RotatingSource
 from job.sinks.file import FileSink, sweep
-from job.values import seconds
 
 if TYPE_CHECKING:
     from job.sinks.secrets_manager import SecretsManagerSink
@@ -41,7 +36,7 @@ class Wiring:
         self.sources = Sources(environ, clock, self._aws)
         self._gates = Gates(clock)
         self._policies: dict[Policy, Policy] = {}
-        self._built: dict[str, tuple[bytes, Refresher, LazySource]] = {}
+        self._built: dict[str, tuple[TokenSettings, Refresher, LazySource]] = {}
 
     def refreshers(self, config: Config) -> dict[str, Refresher]:
         """Return a refresher for each token.
@@ -50,7 +45,7 @@ class Wiring:
         that is known of it.
         """
         sweep(
-            os.path.join(config.folder, sink.path)
+            sink.path
             for token in config.tokens.values()
             for sink in token.sinks
             if isinstance(sink, FileSinkSettings)
@@ -58,12 +53,11 @@ class Wiring:
         built = {}
         files = budget_files(config)
         for name, settings in config.tokens.items():
-            digest = _digest(settings, config.folder)
             before = self._built.get(name)
             built[name] = (
                 before
-                if before and before[0] == digest
-                else (digest, *self._refresher(name, settings, config.folder, files))
+                if before and before[0] == settings
+                else (settings, *self._refresher(name, settings, files))
             )
         self._built = built
         return self.in_force()
@@ -80,21 +74,21 @@ class Wiring:
             yield from refresher.live_secrets()
             yield from source.secret.live
 
-    def sinks(self, name: str, settings: TokenSettings, folder: str) -> list[Sink]:
+    def sinks(self, name: str, settings: TokenSettings) -> list[Sink]:
         """Return a token's sinks in the order of the configuration."""
-        return [self._sink(name, sink, folder) for sink in settings.sinks]
+        return [self._sink(name, sink) for sink in settings.sinks]
 
     def policy(self, settings: CommonSettings) -> Policy:
         """Return when tokens of these settings are to be refreshed."""
         policy = Policy(
             refresh_at=settings.refresh_at,
             jitter=settings.jitter,
-            min_validity=seconds(settings.min_validity),
-            retry_budget=seconds(settings.retry_budget),
-            min_interval=seconds(settings.min_interval),
-            max_age=_maybe(settings.max_age),
+            min_validity=settings.min_validity,
+            retry_budget=settings.retry_budget,
+            min_interval=settings.min_interval,
+            max_age=settings.max_age,
             reissue=settings.reissue,
-            fresh_window=_maybe(settings.fresh_window),
+            fresh_window=settings.fresh_window,
         )
         return self._policies.setdefault(policy, policy)
 
@@ -105,14 +99,14 @@ class Wiring:
         return self._gates.gate(name, settings, file).turn
 
     def _refresher(
-        self, name: str, settings: TokenSettings, folder: str, files: Mapping[str, BudgetFile]
+        self, name: str, settings: TokenSettings, files: Mapping[str, BudgetFile]
     ) -> tuple[Refresher, LazySource]:
-        source = self.sources.source(settings, folder)
+        source = self.sources.source(settings)
         gate = self._gates.gate(name, settings, files.get(client_of(settings)))
         refresher = Refresher(
             name,
             _rotating(source, gate),
-            self.sinks(name, settings, folder),
+            self.sinks(name, settings),
             Plan(self.policy(settings), f"{self._host}\0{name}"),
             key_of(settings),
             self._clock,
@@ -120,12 +114,12 @@ class Wiring:
         )
         return refresher, source
 
-    def _sink(self, name: str, settings: SinkSettings, folder: str) -> Sink:
+    def _sink(self, name: str, settings: SinkSettings) -> Sink:
         layout = OutputFormat(settings.format, name, settings.template or "")
         match settings:
             case FileSinkSettings():
                 return FileSink(
-                    os.path.join(folder, settings.path),
+                    settings.path,
                     layout,
                     mode=int(settings.mode, 8),
                     owner=settings.owner,
@@ -158,11 +152,3 @@ def _rotating(source: LazySource, gate: Gate) -> TokenSource:
     """Return a source that tries its secrets one after the other, if it has several."""
     several = source.secret.count > 1
     return RotatingSource(source, source.secret, gate.again) if several else source
-
-
-def _digest(settings: TokenSettings, folder: str) -> bytes:
-    return hashlib.sha256(os.fsencode(folder) + b"\0" + msgspec.json.encode(settings)).digest()
-
-
-def _maybe(duration: str | float | None) -> float | None:
-    return None if duration is None else seconds(duration)

@@ -1,6 +1,5 @@
 """From settings to sources of tokens: the OAuth half of the composition root."""
 
-import os.path
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -25,7 +24,6 @@ from job.core.clock import Clock
 from job.core.ports import TokenSource
 from job.core.tokens import Token, request_key
 from job.credentials.watched import WatchedSecret
-from job.values import seconds
 
 if TYPE_CHECKING:
     from job.http.transport import Transport
@@ -71,88 +69,86 @@ class Sources:
         self._transports: dict[tuple[object, ...], Transport] = {}
         self._lock = threading.Lock()
 
-    def source(self, settings: TokenSettings, folder: str) -> LazySource:
-        """Return where tokens of these settings come from; relative paths start at `folder`."""
-        proof = self.proof(settings, folder)
-        return LazySource(proof, lambda: self._source(settings, folder, proof))
+    def source(self, settings: TokenSettings) -> LazySource:
+        """Return where tokens of these settings come from."""
+        proof = self.proof(settings)
+        return LazySource(proof, lambda: self._source(settings, proof))
 
-    def exchange(
-        self, settings: TokenSettings, folder: str
-    ) -> "tuple[TokenSettings, ClientCredentials]":
+    def exchange(self, settings: TokenSettings) -> "tuple[TokenSettings, ClientCredentials]":
         """Return the exchange itself, for who wants to see the answer too, and what settled it.
 
         Raises ExchangeError where the issuer's metadata are needed and can't be had.
         """
-        proof = self.proof(settings, folder)
-        discovery = self.discovery(settings, folder)
+        proof = self.proof(settings)
+        discovery = self.discovery(settings)
         if discovery is None:
-            return settings, self._exchange(settings, folder, proof, configured(settings))
+            return settings, self._exchange(settings, proof, configured(settings))
         metadata = discovery.metadata()
-        found = self._discovered(settings, folder, proof, metadata)
+        found = self._discovered(settings, proof, metadata)
         return chosen(settings, metadata), found
 
-    def proof(self, settings: TokenSettings, folder: str) -> WatchedSecret:
+    def proof(self, settings: TokenSettings) -> WatchedSecret:
         """Return what the client proves itself by."""
-        return proof_of(settings, folder, self._credentials, self._clock)
+        return proof_of(settings, self._credentials, self._clock)
 
-    def secret(self, settings: SecretSettings, folder: str) -> WatchedSecret:
+    def secret(self, settings: SecretSettings) -> WatchedSecret:
         """Return where a secret comes from that is no client's."""
-        return self._credentials.watched(settings, folder)
+        return self._credentials.watched(settings)
 
-    def dry_run(self, settings: TokenSettings, folder: str) -> DryRun:
+    def dry_run(self, settings: TokenSettings) -> DryRun:
         """Return what `check` tries of a client."""
-        proof = self.proof(settings, folder)
-        return DryRun(settings, folder, proof, configured(settings), self._clock)
+        proof = self.proof(settings)
+        return DryRun(settings, proof, configured(settings), self._clock)
 
-    def discovery(self, settings: CommonSettings, folder: str) -> "Discovery | None":
+    def discovery(self, settings: CommonSettings) -> "Discovery | None":
         """Return who asks for an issuer's metadata, shared by its tokens; None if nobody has to."""
         if settings.issuer is None or settings.token_url is not None:
             return None
         from job.oauth.discovery import Discovery  # noqa: PLC0415  # 0.1 s of CPU
 
-        transport = self.transport(settings, folder, settings.issuer)
+        transport = self.transport(settings, settings.issuer)
         with self._lock:
             fresh = Discovery(settings.issuer, transport, self._clock)
             return self._discoveries.setdefault((settings.issuer, id(transport)), fresh)
 
-    def transport(self, settings: CommonSettings, folder: str, url: str) -> "Transport":
+    def transport(self, settings: CommonSettings, url: str) -> "Transport":
         """Return how to reach a URL for a token; all with the same way share it."""
         from job.http.transport import Transport  # noqa: PLC0415  # 0.1 s of CPU
 
         proxy = proxy_for(url, settings.proxy, self._environ)
-        certificate = certificate_of(settings, folder)
-        key = (seconds(settings.timeout), self._ca_file(settings, folder), proxy, certificate)
+        certificate = certificate_of(settings)
+        key = (settings.timeout, self._ca_file(settings), proxy, certificate)
         with self._lock:
             if key not in self._transports:
                 proxies = {"http": proxy, "https": proxy} if proxy else {}
                 self._transports[key] = Transport(*key[:2], proxies, certificate)
             return self._transports[key]
 
-    def _ca_file(self, settings: CommonSettings, folder: str) -> str:
+    def _ca_file(self, settings: CommonSettings) -> str:
         """Return the file of certificate authorities to trust, empty for the usual ones."""
         if settings.ca_file:
-            return os.path.join(folder, settings.ca_file)
+            return settings.ca_file
         return next((self._environ[v] for v in CA_VARIABLES if self._environ.get(v)), "")
 
-    def _source(self, settings: TokenSettings, folder: str, proof: WatchedSecret) -> TokenSource:
+    def _source(self, settings: TokenSettings, proof: WatchedSecret) -> TokenSource:
         from job.oauth.discovery import DiscoveredSource  # noqa: PLC0415  # as above
 
-        discovery = self.discovery(settings, folder)
+        discovery = self.discovery(settings)
         if discovery is None:
-            return self._exchange(settings, folder, proof, configured(settings))
+            return self._exchange(settings, proof, configured(settings))
         return DiscoveredSource(
-            discovery, lambda metadata: self._discovered(settings, folder, proof, metadata)
+            discovery, lambda metadata: self._discovered(settings, proof, metadata)
         )
 
     def _discovered(
-        self, settings: TokenSettings, folder: str, proof: WatchedSecret, metadata: "Metadata"
+        self, settings: TokenSettings, proof: WatchedSecret, metadata: "Metadata"
     ) -> "ClientCredentials":
         """Return the exchange with the endpoint that the metadata name."""
         settled = chosen(settings, metadata)
-        return self._exchange(settled, folder, proof, published(settled, metadata))
+        return self._exchange(settled, proof, published(settled, metadata))
 
     def _exchange(
-        self, settings: TokenSettings, folder: str, proof: WatchedSecret, place: Place
+        self, settings: TokenSettings, proof: WatchedSecret, place: Place
     ) -> "ClientCredentials":
         from job.oauth import exchange, request  # noqa: PLC0415  # 0.1 s of CPU
 
@@ -164,9 +160,9 @@ class Sources:
                 settings.http_method,
                 settings.request_format,
             ),
-            auth_of(settings, folder, proof, place, self._clock),
+            auth_of(settings, proof, place, self._clock),
             proof,
-            self.transport(settings, folder, place.token_url),
+            self.transport(settings, place.token_url),
             rules_of(settings),
             self._clock,
             settings.introspection_url or "",
@@ -207,8 +203,8 @@ def rules_of(settings: CommonSettings) -> "ResponseRules":
 
     return ResponseRules(
         scope=" ".join(settings.scope),
-        lifetime=_maybe_int(settings.lifetime),
-        default_lifetime=int(seconds(settings.default_lifetime)),
+        lifetime=None if settings.lifetime is None else int(settings.lifetime),
+        default_lifetime=int(settings.default_lifetime),
         jwt_expiry=settings.jwt_expiry,
         keep_extra=settings.keep_extra,
         token_path=settings.token_path,
@@ -244,7 +240,3 @@ def proxy_for(url: str, proxy: str | None, environ: Mapping[str, str]) -> str:
     names = (f"{parts.scheme}_proxy", "all_proxy")
     found = (environ.get(name) or environ.get(name.upper()) for name in names)
     return next(filter(None, found), "")
-
-
-def _maybe_int(duration: str | float | None) -> int | None:
-    return None if duration is None else int(seconds(duration))

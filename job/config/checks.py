@@ -7,33 +7,13 @@ import string
 from collections.abc import Iterable, Iterator, Mapping
 
 from job.config.client_checks import of_client, proofs_of
-from job.config.limit_checks import of_limits
 from job.config.request_checks import of_endpoint, of_request
 from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings, SinkSettings
 from job.config.watch_checks import of_hooks
 from job.core.tokens import TEMPLATE_FIELDS, unknown_template_fields
-from job.values import is_url, seconds
+from job.values import is_url
 
-DURATIONS = (
-    "timeout",
-    "assertion_lifetime",
-    "min_validity",
-    "retry_budget",
-    "min_interval",
-    "max_age",
-    "lifetime",
-    "default_lifetime",
-    "fresh_window",
-)
-LEAST_S = {
-    "timeout": 0.1,
-    "assertion_lifetime": 10,
-    "max_age": 1,
-    "lifetime": 1,
-    "default_lifetime": 1,
-    "fresh_window": 1,
-}
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
@@ -69,10 +49,8 @@ def of_token(
         yield "provider", f"unknown; {cure}"
     if token.jitter >= token.refresh_at:
         yield "jitter", "must be less than refresh_at"
-    yield from _durations(token)
     yield from _token_url(token)
     yield from of_client(token)
-    yield from of_limits(token)
     yield from _network(token)
     yield from of_request(token)
     yield from of_hooks(token)
@@ -82,24 +60,24 @@ def of_token(
             yield f"sinks[{number}].{key}", text
 
 
-def of_places(tokens: Mapping[str, TokenSettings], folder: str) -> Iterator[tuple[str, str]]:
-    """Yield the sinks that would overwrite each other; relative paths start at `folder`."""
+def of_places(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str]]:
+    """Yield the sinks that would overwrite each other."""
     seen: dict[Place, str] = {}
     for name, token in tokens.items():
         for number, sink in enumerate(token.sinks, 1):
             where = f"{place_of(name)}.sinks[{number}]"
-            claims, rivals = _places_of(sink, folder)
+            claims, rivals = _places_of(sink)
             if first := next((seen[rival] for rival in rivals if rival in seen), None):
                 yield where, f"is the same place as {first}; give each its own"
             for claim in claims:
                 seen.setdefault(claim, where)
 
 
-def _places_of(sink: SinkSettings, folder: str) -> tuple[list[Place], list[Place]]:
+def _places_of(sink: SinkSettings) -> tuple[list[Place], list[Place]]:
     """Return what a sink writes to, and what no other may write to."""
     match sink:
         case FileSinkSettings():
-            place: Place = ("file", os.path.normpath(os.path.join(folder, sink.path)))
+            place: Place = ("file", os.path.normpath(sink.path))
             return [place], [place]
         case _:
             secret = ("aws", sink.region, sink.profile, sink.endpoint_url, sink.secret_id)
@@ -107,18 +85,6 @@ def _places_of(sink: SinkSettings, folder: str) -> tuple[list[Place], list[Place
             if sink.json_key is None:
                 return [whole], [whole, any_key]
             return [key, any_key], [key, whole]
-
-
-def _durations(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    for key in DURATIONS:
-        value = getattr(token, key)
-        try:
-            length = None if value is None else seconds(value)
-        except ValueError:
-            yield key, "is not a duration; write 30s, 5m, 1h30m or a number of seconds"
-            continue
-        if length is not None and length < LEAST_S.get(key, 0):
-            yield key, f"must be at least {LEAST_S[key]:g}s"
 
 
 def _token_url(token: TokenSettings) -> Iterator[tuple[str, str]]:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from job.config.secret_checks import of_source
-from job.config.secret_settings import SecretSettings
+from job.config.secret_settings import SOURCES, SecretSettings
 from job.config.settings import AuthMethod, TokenSettings
 
-SOURCES = '{ env = "NAME" }, { file = "/path" }, { aws_secret = "NAME" } or the like'
 PEM = "the path of a PEM file"
 NEEDED: Mapping[AuthMethod, tuple[str, ...]] = {
     "client_secret_basic": ("client_secret",),

@@ -1,26 +1,13 @@
-"""Whether limits are limits, and the same for all tokens that share an endpoint or a client."""
+"""Whether limits are the same for all tokens that share an endpoint or a client."""
 
 from collections.abc import Iterator, Mapping
 
 from job.config.settings import TokenSettings
-from job.values import rate
-
-FORM = "such as 50/12h, 10/s or 1000/day: a number, a slash and a duration"
 
 
 def endpoint_of(token: TokenSettings) -> str:
     """Return what tokens of one endpoint have in common: its address, or that of its issuer."""
     return (token.token_url or token.issuer or "").partition("?")[0]
-
-
-def of_limits(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    """Yield the limits of one token that can't be read: the key, and what to do."""
-    for key in ("max_exchanges", "max_rate"):
-        value = getattr(token, key)
-        try:
-            _ = None if value is None else rate(value)
-        except ValueError:
-            yield key, f"must be a rate, {FORM}"
 
 
 def of_shared(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str, str]]:

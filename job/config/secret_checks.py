@@ -6,13 +6,12 @@ No message holds a value: a secret may have been pasted where its place belongs.
 from collections.abc import Iterator
 
 from job.config.secret_settings import AssertionSettings, SecretSettings
-from job.values import is_url, seconds
+from job.values import is_url
 
 PLACES = ("env", "file", "credential", "command", "aws_secret", "aws_parameter")
 IDENTITY = "aws_web_identity"
 IN_AWS = ("aws_secret", "aws_parameter", IDENTITY)
 ACCOUNT = ("region", "profile", "endpoint_url")
-AWS_LIFE_S = (60, 3600)
 
 
 def of_source(key: str, source: SecretSettings) -> Iterator[tuple[str, str]]:
@@ -30,8 +29,6 @@ def of_source(key: str, source: SecretSettings) -> Iterator[tuple[str, str]]:
     if place == "credential" and "/" in (source.credential or ""):
         yield f"{key}.credential", "must be a name, without a folder"
     yield from _account(key, source, in_aws=place in IN_AWS)
-    if isinstance(source, AssertionSettings):
-        yield from _duration(key, source)
 
 
 def _account(key: str, source: SecretSettings, *, in_aws: bool) -> Iterator[tuple[str, str]]:
@@ -40,13 +37,3 @@ def _account(key: str, source: SecretSettings, *, in_aws: bool) -> Iterator[tupl
             yield f"{key}.{name}", "goes with a secret in AWS only; leave it out"
     if in_aws and source.endpoint_url is not None and not is_url(source.endpoint_url):
         yield f"{key}.endpoint_url", "must be a URL: https:// and a host"
-
-
-def _duration(key: str, source: AssertionSettings) -> Iterator[tuple[str, str]]:
-    least, most = AWS_LIFE_S
-    try:
-        fits = least <= seconds(source.duration) <= most
-    except ValueError:
-        fits = False
-    if not fits:
-        yield f"{key}.duration", "must be from 1m to 1h"

@@ -10,7 +10,8 @@ from msgspec import Meta, field
 from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.sink_settings import SinkSettings
 from job.config.watch_settings import Hooks, HttpSettings
-from job.values import Duration, OsText, Table
+from job.core.rate import Rate
+from job.values import AssertionLifetime, Duration, FilePath, Lifetime, Table, Timeout, default
 
 AuthMethod = Literal[
     "client_secret_basic",
@@ -95,7 +96,7 @@ class CommonSettings(Table, frozen=True, kw_only=True):
     ) = None
     certificate_file: (
         Annotated[
-            OsText,
+            FilePath,
             Meta(
                 description="The client's certificate (PEM): shown in TLS with key_file, else "
                 "named by its thumbprint (x5t#S256) in assertions of private_key_jwt."
@@ -104,7 +105,7 @@ class CommonSettings(Table, frozen=True, kw_only=True):
         | None
     ) = None
     key_file: (
-        Annotated[OsText, Meta(description="The private key (PEM) of certificate_file, for TLS.")]
+        Annotated[FilePath, Meta(description="The private key (PEM) of certificate_file, for TLS.")]
         | None
     ) = None
     assertion_audience: (
@@ -127,9 +128,9 @@ class CommonSettings(Table, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    assertion_lifetime: Annotated[Duration, Meta(description="How long an assertion is valid.")] = (
-        "60s"
-    )
+    assertion_lifetime: Annotated[
+        AssertionLifetime, Meta(description="How long an assertion is valid.")
+    ] = default(AssertionLifetime("60s"))
     assertion_claims: Annotated[
         dict[str, str],
         Meta(description="Further claims of assertions; an empty text leaves one out."),
@@ -221,10 +222,10 @@ class CommonSettings(Table, frozen=True, kw_only=True):
         | None
     ) = None
     timeout: Annotated[
-        Duration, Meta(description="The total deadline of one exchange, from DNS to last byte.")
-    ] = "15s"
+        Timeout, Meta(description="The total deadline of one exchange, from DNS to last byte.")
+    ] = default(Timeout("15s"))
     ca_file: (
-        Annotated[OsText, Meta(description="A PEM file of the certificate authorities to trust.")]
+        Annotated[FilePath, Meta(description="A PEM file of the certificate authorities to trust.")]
         | None
     ) = None
     proxy: (
@@ -244,24 +245,24 @@ class CommonSettings(Table, frozen=True, kw_only=True):
     ] = 0.05
     min_validity: Annotated[
         Duration, Meta(description="The promise: how long a token that is read is still valid.")
-    ] = "5m"
+    ] = default(Duration("5m"))
     retry_budget: Annotated[
         Duration, Meta(description="Time for several attempts before the promise is at risk.")
-    ] = "1m"
+    ] = default(Duration("1m"))
     min_interval: Annotated[
         Duration, Meta(description="The least time between two exchanges (at most half a life).")
-    ] = "30s"
+    ] = default(Duration("30s"))
     max_age: (
-        Annotated[Duration, Meta(description="Refresh at this age, however long a token lives.")]
+        Annotated[Lifetime, Meta(description="Refresh at this age, however long a token lives.")]
         | None
     ) = None
     lifetime: (
-        Annotated[Duration, Meta(description="The life of a token, whatever the answer says.")]
+        Annotated[Lifetime, Meta(description="The life of a token, whatever the answer says.")]
         | None
     ) = None
     default_lifetime: Annotated[
-        Duration, Meta(description="The life of a token whose answer doesn't say it.")
-    ] = "15m"
+        Lifetime, Meta(description="The life of a token whose answer doesn't say it.")
+    ] = default(Lifetime("15m"))
     jwt_expiry: Annotated[
         bool, Meta(description="Let the exp claim of a JWT shorten the life, or give it.")
     ] = False
@@ -280,7 +281,7 @@ class CommonSettings(Table, frozen=True, kw_only=True):
     ] = ()
     max_exchanges: (
         Annotated[
-            str,
+            Rate,
             Meta(
                 description="The budget of the client, such as 50/12h: so many requests at most in "
                 "any such time, for all its tokens together."
@@ -292,8 +293,8 @@ class CommonSettings(Table, frozen=True, kw_only=True):
         int, Meta(description="Exchanges at once with one token endpoint.", ge=1)
     ] = 4
     max_rate: Annotated[
-        str, Meta(description="Exchanges with one token endpoint in any such time.")
-    ] = "10/s"
+        Rate, Meta(description="Exchanges with one token endpoint in any such time.")
+    ] = default(Rate(10, 1.0, "10/s"))
     reissue: Annotated[
         Reissue,
         Meta(
@@ -310,7 +311,7 @@ class CommonSettings(Table, frozen=True, kw_only=True):
     ] = False
     fresh_window: (
         Annotated[
-            Duration,
+            Lifetime,
             Meta(description="The provider gives a new token only in this last part of the life."),
         ]
         | None
@@ -356,4 +357,4 @@ class ConfigFile(Table, frozen=True, kw_only=True):
 
     tokens: dict[str, TokenSettings]
     http: HttpSettings | None = None
-    defaults: CommonSettings = CommonSettings()
+    defaults: CommonSettings = default(CommonSettings())

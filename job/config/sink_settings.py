@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from job.values import EndpointUrl, OsText, Profile, Region, Table
+from job.values import EndpointUrl, FilePath, Profile, Region, Table
 
 Format = Literal["json", "raw", "header", "env", "template"]
 
@@ -12,7 +12,7 @@ Format = Literal["json", "raw", "header", "env", "template"]
 class FileSinkSettings(Table, frozen=True, kw_only=True, tag="file", tag_field="type"):
     """A local file, replaced atomically."""
 
-    path: Annotated[OsText, Meta(description="The file. Its folder must exist.")]
+    path: Annotated[FilePath, Meta(description="The file. Its folder must exist.")]
     format: Annotated[Format, Meta(description="The layout of the file.")] = "json"
     template: (
         Annotated[

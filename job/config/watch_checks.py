@@ -8,7 +8,6 @@ from job.config.request_checks import of_endpoint
 from job.config.secret_checks import of_source
 from job.config.settings import TokenSettings
 from job.config.watch_settings import HookSettings, HttpSettings
-from job.values import seconds
 
 EVENTS = ("on_refresh", "on_trouble")
 
@@ -42,11 +41,6 @@ def _of_hook(hook: HookSettings, token: TokenSettings) -> Iterator[tuple[str, st
         yield from ((f".{key}", text) for key, text in found)
     if hook.signal is not None and number_of(hook.signal.name) is None:
         yield ".signal.name", "is no signal; write HUP, USR1, TERM or the like"
-    try:
-        if seconds(hook.timeout) <= 0:
-            yield ".timeout", "must be over 0"
-    except ValueError:
-        yield ".timeout", "is not a duration; write 30s, 5m or a number of seconds"
 
 
 def number_of(name: str) -> signal.Signals | None:

@@ -10,12 +10,12 @@ from contextlib import ExitStack, contextmanager
 from rich.console import Console
 
 from job.compose.refreshers import Wiring
-from job.config import load
 from job.core.clock import system_clock
 from job.core.events import Event
 from job.core.secret import Secret
 from job.demo.server import AuthMethod, AuthorizationServer, Client
 from job.demo.view import DemoView, exit_code, summary
+from job.inventory.kinds import load
 from job.runners.daemon import Daemon
 from job.runners.process import TO_RUN, Signals
 

@@ -19,7 +19,7 @@ from job.core.secret import Secret
 from job.core.text import DAY_S, duration, entry
 from job.core.tokens import Token
 from job.limits.budget_file import BudgetFile
-from job.values import rate, seconds
+from job.values import Duration
 
 ASSUMED_LIFE_S = 3600
 PLACES = {"form": "in a form", "json": "in a JSON object", "query": "in the URL"}
@@ -100,7 +100,7 @@ def token_plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[Tok
 def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPlan]:
     known = presets()
     for name, settings in config.tokens.items():
-        sinks = wiring.sinks(name, settings, config.folder)
+        sinks = wiring.sinks(name, settings)
         pairs = zip(sinks, settings.sinks, strict=True)
         readable = [s for s, kind in pairs if online or isinstance(kind, FileSinkSettings)]
         life, known_from = _life(settings, readable, known.get(settings.provider or ""))
@@ -118,7 +118,7 @@ def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPla
             tuple(sink.label for sink in sinks),
             sum(isinstance(kind, SecretsManagerSinkSettings) for kind in settings.sinks),
             (
-                *wiring.sources.dry_run(settings, config.folder).warnings(run=not online),
+                *wiring.sources.dry_run(settings).warnings(run=not online),
                 *_warnings(settings, token, policy),
             ),
             tuple(_manners(settings)),
@@ -131,7 +131,7 @@ def _within_budget(
     """Add to a plan what its client may do a day, and whether all its tokens can do with that."""
     if settings.max_exchanges is None:
         return plan
-    budget = rate(settings.max_exchanges)
+    budget = settings.max_exchanges
     kept = f"kept in {file.path}" if file else "counted anew by each process: no file sink keeps it"
     told = f"{budget}, which is {_count(budget.per_day)} a day for this client; {kept}"
     warnings = plan.warnings
@@ -147,7 +147,7 @@ def _within_budget(
 
 def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None) -> tuple[int, str]:
     if settings.lifetime is not None:
-        return int(seconds(settings.lifetime)), "lifetime in the configuration"
+        return int(settings.lifetime), "lifetime in the configuration"
     for sink in sinks:
         try:
             record = sink.read()
@@ -156,7 +156,7 @@ def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None)
         if record is not None:
             return max(record.token.life, 1), "as the stored token"
     if preset and preset.lifetime_hint:
-        return int(seconds(preset.lifetime_hint)), f"what {preset.name} is known to give"
+        return int(Duration(preset.lifetime_hint)), f"what {preset.name} is known to give"
     return ASSUMED_LIFE_S, "an assumption: no token has been seen yet"
 
 

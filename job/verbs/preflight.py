@@ -39,16 +39,16 @@ class Finding:
 def probe(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
     """Try what a token needs, short of asking for one."""
     settings = config.tokens[name]
-    yield from _proof(settings, config, wiring)
-    yield from _server(settings, config, wiring, clock)
-    sinks = wiring.sinks(name, settings, config.folder)
+    yield from _proof(settings, wiring)
+    yield from _server(settings, wiring, clock)
+    sinks = wiring.sinks(name, settings)
     for sink, kind in zip(sinks, settings.sinks, strict=True):
-        yield _sink(sink, kind, config.folder)
+        yield _sink(sink, kind)
 
 
-def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[Finding]:
+def _proof(settings: TokenSettings, wiring: Wiring) -> Iterator[Finding]:
     """Have a request signed that is not sent."""
-    dry_run = wiring.sources.dry_run(settings, config.folder)
+    dry_run = wiring.sources.dry_run(settings)
     try:
         dry_run.run()
     except SecretUnavailable as error:
@@ -58,11 +58,9 @@ def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[
             yield Finding(dry_run.subject, good=True, text="its source gives one")
 
 
-def _server(
-    settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
-) -> Iterator[Finding]:
+def _server(settings: TokenSettings, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
     """Find the token endpoint where its issuer names it, and speak to it."""
-    url, discovery = token_url_of(settings), wiring.sources.discovery(settings, config.folder)
+    url, discovery = token_url_of(settings), wiring.sources.discovery(settings)
     if discovery is not None:
         try:
             metadata = discovery.metadata()
@@ -72,7 +70,7 @@ def _server(
         settled = chosen(settings, metadata)
         url = published(settled, metadata).token_url
         yield Finding("discovery", good=True, text=_discovered(settled, metadata, url))
-    yield from _endpoint(url, settings, config, wiring, clock)
+    yield from _endpoint(url, settings, wiring, clock)
 
 
 def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
@@ -84,16 +82,14 @@ def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
     return text
 
 
-def _endpoint(
-    url: str, settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
-) -> Iterator[Finding]:
+def _endpoint(url: str, settings: TokenSettings, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
     """Send a request without parameters or credentials, to which a token endpoint says no."""
     before = clock().wall
     try:
         method, layout = settings.http_method, settings.request_format
         asked = TokenRequest(url, (), settings.headers, method, layout)
         sending = prepared(asked, lambda request: request)
-        reply = wiring.sources.transport(settings, config.folder, url).send(sending)
+        reply = wiring.sources.transport(settings, url).send(sending)
     except ExchangeError as error:
         yield Finding("endpoint", good=False, text=error.message)
         return
@@ -128,13 +124,13 @@ def _clock(answer: Answer) -> Iterator[Finding]:
     yield Finding("clock", good=abs(skew) <= SKEW_S, text=f"this machine's is {text}")
 
 
-def _sink(sink: Sink, kind: SinkSettings, folder: str) -> Finding:
+def _sink(sink: Sink, kind: SinkSettings) -> Finding:
     try:
         record = sink.read()
     except SinkError as error:
         return Finding("sink", good=False, text=error.message)
     if isinstance(kind, FileSinkSettings):
-        place = os.path.dirname(os.path.join(folder, kind.path))
+        place = os.path.dirname(kind.path)
         if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
             text = f"{place} can't be written by this user; give the permission, or run as another"
             return Finding("sink", good=False, text=text)

@@ -106,7 +106,7 @@ def probe(options: Options, name: str, *, yes: bool, as_json: bool) -> int:
     from job.verbs.probe_exchange import exchange_twice, verdict  # noqa: PLC0415  # requests, after the question
 
     try:
-        settled, exchange = job.wiring.sources.exchange(settings, config.folder)
+        settled, exchange = job.wiring.sources.exchange(settings)
         first, second = exchange_twice(exchange, job.wiring.turn(name, config))
     except ExchangeError as error:
         click.echo(f"{name}: {error}", err=True)

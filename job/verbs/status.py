@@ -110,9 +110,7 @@ def looks(config: Config, wiring: Wiring) -> list[Look]:
     return [
         Look(name, sink, key_of(token), wiring.policy(token), _every_s(settings))
         for name, token in config.tokens.items()
-        for settings, sink in zip(
-            token.sinks, wiring.sinks(name, token, config.folder), strict=True
-        )
+        for settings, sink in zip(token.sinks, wiring.sinks(name, token), strict=True)
     ]
 
 

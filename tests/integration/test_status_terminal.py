@@ -18,8 +18,8 @@ from fakes import record
 
 from job.compose.refreshers import Wiring
 from job.compose.token_source import key_of
-from job.config import load
 from job.core.clock import system_clock
+from job.inventory.kinds import load
 
 pytestmark = pytest.mark.integration
 

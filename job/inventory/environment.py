@@ -1,6 +1,7 @@
 """The one token that environment variables describe, as a file would hold it."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from job.config import checks
@@ -45,14 +46,38 @@ NO_CONFIGURATION = (
 )
 
 
-def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the one token that FRESHTOKEN_ variables describe, as a file would hold it.
+class Environment:
+    """The one token that FRESHTOKEN_ variables describe."""
 
-    Raises ConfigError if they describe none.
-    """
-    given = {key: _utf_8(environ[name]) for key, name in VARIABLES.items() if environ.get(name)}
-    if not any(key in given for key in DESCRIBING):
-        raise ConfigError([NO_CONFIGURATION.format(paths=" nor ".join(DEFAULT_PATHS))])
+    origin = "the environment"
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Read the variables; raises ConfigError if they describe no token."""
+        given = {key: _utf_8(environ[name]) for key, name in VARIABLES.items() if environ.get(name)}
+        if not any(key in given for key in DESCRIBING):
+            raise ConfigError([NO_CONFIGURATION.format(paths=" nor ".join(DEFAULT_PATHS))])
+        self.folder = os.getcwd()
+        self.head = {"http": {"listen": given["http"]}} if "http" in given else {}
+        self._environ = environ
+        self._name = given.get("name", "default")
+        self._entry = _entry(given)
+
+    def version(self) -> str:
+        """Return what never differs: the environment of a process stays as it is."""
+        return ""
+
+    def entries(self) -> Iterator[tuple[str, Any]]:
+        """Yield the token as a file would hold it."""
+        yield self._name, self._entry
+
+    def explained(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """Yield what is wrong by the names of the variables, and what is wrong with those."""
+        token = checks.place_of(self._name)
+        yield from (_as_variable(problem, token) for problem in problems)
+        yield from _amiss(self._environ)
+
+
+def _entry(given: Mapping[str, str]) -> dict[str, Any]:
     table: dict[str, Any] = {key: text for key, text in given.items() if key in ENVIRONMENT_KEYS}
     if given.get("auth_method") not in WITHOUT_SECRET:
         table["client_secret"] = {"env": VARIABLES["client_secret"]}
@@ -66,12 +91,11 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     layout = given.get("format", "json")
     sinks = given.get("sinks", "").split(",")
     table["sinks"] = [_sink_from(text.strip(), layout) for text in sinks if text.strip()]
-    http = {"http": {"listen": given["http"]}} if "http" in given else {}
-    return {"tokens": {given.get("name", "default"): table}} | http
+    return table
 
 
 def _utf_8(text: str) -> str:
-    """Return the text without what is none; `amiss` tells of that."""
+    """Return the text without what is none; `Environment.explained` tells of that."""
     return text.encode(errors="replace").decode()
 
 
@@ -82,7 +106,7 @@ def _sink_from(text: str, layout: str) -> dict[str, str]:
     return {"type": kind, "path": place, "format": layout}
 
 
-def as_variable(problem: Problem, token: str) -> Problem:
+def _as_variable(problem: Problem, token: str) -> Problem:
     """Name the variable instead of the key that it stands for."""
     place, text = problem
     key = place.removeprefix(token).removeprefix(".")
@@ -102,7 +126,7 @@ def as_variable(problem: Problem, token: str) -> Problem:
     return Problem(variable, text.partition("; it must be")[0])
 
 
-def amiss(environ: Mapping[str, str]) -> Iterator[Problem]:
+def _amiss(environ: Mapping[str, str]) -> Iterator[Problem]:
     """Yield the variables that are not ours, but nearly, and those that hold no text."""
     prefix = "FRESHTOKEN_"
     known = [name.removeprefix(prefix) for name in VARIABLES.values()]
