@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 
 from job.config.presets import Preset, catalogue, presets
-from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.config.watch_settings import HookSettings, HttpSettings, SignalSettings
+from job.credentials.settings import AssertionSettings, SecretSettings
 from job.inventory.environment import ENVIRONMENT_KEYS
 from job.values import schema_of, written
 

@@ -100,12 +100,12 @@ def check(options: Options, *, online: bool) -> int:
     job, wrong = Job(options, os.environ), 0
     config = job.load(with_secrets=True)
     click.echo(f"{config.origin} is valid")
-    for plan in token_plans(config, job.wiring, online=online):
+    for plan in token_plans(config, job.tools, online=online):
         click.echo(f"\n{plan}")
         if online:
             from job.verbs.preflight import probe  # noqa: PLC0415
 
-            for finding in probe(plan.token, config, job.wiring, system_clock):
+            for finding in probe(plan.token, config.tokens[plan.token], job.tools):
                 wrong += not finding.good
                 outcome = "ok" if finding.good else "PROBLEM"
                 click.echo(entry(finding.what, f"{outcome}: {finding.text}"))
@@ -139,7 +139,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
     if watching and not (pictured and sys.stdout.isatty()):
         raise click.UsageError("--watch needs a terminal; elsewhere run `status` again and again")
     job = Job(options, os.environ)
-    looks = states.looks(job.load(), job.wiring)
+    looks = states.looks(job.load(), job.tools)
     if watching:
         from job.verbs.status_view import terminal, watch  # noqa: PLC0415  # rich is 60 ms of CPU
 
@@ -190,6 +190,7 @@ def get(options: Options, name: str, layout: "FormatName") -> int:
       77  a store rejected us: permissions
       78  the configuration can't be used
     """  # noqa: D301
+    from job.compose.refreshers import sinks_of  # noqa: PLC0415
     from job.core.tokens import OutputFormat, render  # noqa: PLC0415
     from job.runners.once import worst  # noqa: PLC0415
     from job.verbs.status import current_record  # noqa: PLC0415
@@ -197,7 +198,7 @@ def get(options: Options, name: str, layout: "FormatName") -> int:
     job = Job(options, os.environ)
     config = job.load()
     chosen_names([name], config.tokens)
-    sinks = job.wiring.sinks(name, config.tokens[name])
+    sinks = sinks_of(name, config.tokens[name], job.tools)
     record, errors = current_record(sinks, time.time())
     if record is None:
         told = [error.message for error in errors] or ["no valid token in its sinks"]

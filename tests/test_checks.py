@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from job.config import checks
-from job.config.secret_settings import SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.shape import Problem, clean
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
+from job.credentials.settings import SecretSettings
 
 PROVIDERS = {"tiki": 1, "twitch": 2, "ebay": 3}
 FILE = FileSinkSettings(path="/run/one.json")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from job.config import Config, tokens_of
 from job.config.presets import presets
-from job.config.secret_settings import SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.shape import Problem
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.core.errors import ConfigError
+from job.credentials.settings import SecretSettings
 from job.inventory.kinds import load
 from job.values import Duration, FilePath
 

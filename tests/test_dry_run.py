@@ -9,8 +9,9 @@ import pytest
 from certificates import Pair, client_certificate
 from fakes import START, FakeClock
 
+from job.compose import dry_run as dry_runs
 from job.compose.dry_run import DryRun
-from job.compose.refreshers import Wiring
+from job.compose.tools import Tools
 from job.config import tokens_of
 from job.core.errors import SecretUnavailable
 
@@ -28,7 +29,7 @@ def dry_run(folder: Path, **keys: Any) -> DryRun:  # noqa: ANN401  # settings ar
     sinks = [{"type": "file", "path": "one.json"}]
     table = {"token_url": "https://as.test/token", "client_id": "id", "sinks": sinks} | keys
     settings = tokens_of({"tokens": {"one": table}}, str(folder))["one"]
-    return Wiring(ENVIRON, "host", FakeClock()).sources.dry_run(settings)
+    return dry_runs.dry_run(settings, Tools(ENVIRON, "host", FakeClock()))
 
 
 def warnings(folder: Path, **keys: Any) -> list[str]:  # noqa: ANN401  # as above

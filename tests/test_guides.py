@@ -10,11 +10,11 @@ import pytest
 
 from job.config import tokens_of
 from job.config.json_schema import json_schema
-from job.config.secret_checks import IDENTITY, PLACES
 from job.core.schedule import REJECTED_S
 from job.core.state import SECRET_LOOK_S
 from job.credentials.aws import DEADLINE_S, LOOK_S
 from job.credentials.command import CommandSecret
+from job.credentials.kinds import KINDS
 from job.limits.turns import LINE_CAP_S, RESERVE
 from job.runners import daemon
 
@@ -53,7 +53,7 @@ def test_the_examples_are_configurations(text: str) -> None:
 
 def test_every_source_is_explained() -> None:
     """The table of sources has each key that a secret may come from, and no other."""
-    assert rows("secrets") == {*PLACES, IDENTITY}
+    assert rows("secrets") == {kind.key for kind in KINDS}
 
 
 def test_the_numbers_are_those_of_the_code() -> None:

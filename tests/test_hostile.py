@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 from token_server import TokenServer
 
 from job.config import tokens_of
-from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.core.errors import ConfigError, EndpointUnavailable, ExchangeError, JobError, SinkRejected
@@ -35,6 +34,7 @@ from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat, Record, parse, record_of, render, render_receipt
+from job.credentials.settings import AssertionSettings, SecretSettings
 from job.http.transport import MAX_BODY_BYTES, Transport
 from job.inventory.kinds import load
 from job.oauth.response import read_token

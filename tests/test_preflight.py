@@ -13,7 +13,7 @@ import pytest
 from fakes import START, FakeClock, record
 from token_server import TokenServer, answer, authority, refusal
 
-from job.compose.refreshers import Wiring
+from job.compose.tools import Tools
 from job.config import Config, tokens_of
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
@@ -49,7 +49,7 @@ def findings(
     given = {key: value for key, value in table.items() if value is not None}
     config = Config(tokens_of({"tokens": {"one": given}}, str(folder)), "here")
     now = clock or FakeClock()
-    return list(probe("one", config, Wiring(environ, "host", now), now))
+    return list(probe("one", config.tokens["one"], Tools(environ, "host", now)))
 
 
 def endpoint(folder: Path, step: bytes) -> Finding:
@@ -247,7 +247,7 @@ def test_a_client_without_a_proof_has_none_to_try(tmp_path: Path) -> None:
     }
     config = Config(tokens_of({"tokens": {"one": table}}, str(tmp_path)), "here")
     clock = FakeClock()
-    found = list(probe("one", config, Wiring({}, "host", clock), clock))
+    found = list(probe("one", config.tokens["one"], Tools({}, "host", clock)))
     assert [finding.what for finding in found] == ["endpoint", "sink"]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fakes import START, MemorySink, record
 
-from job.compose.refreshers import Wiring
 from job.compose.token_source import key_of
+from job.compose.tools import Tools
 from job.config import Config, tokens_of
 from job.core.clock import system_clock
 from job.core.errors import SinkRejected, SinkUnavailable
@@ -125,12 +125,13 @@ def test_every_sink_of_every_token_has_a_row(tmp_path: Path) -> None:
                 }
                 for name in ("b", "a")
             }
-        }
+        },
+        str(tmp_path),
     )
-    config = Config(tokens, str(tmp_path), "here")
+    config = Config(tokens, "here")
     stored = FileSink(str(tmp_path / "a1.json"), OutputFormat("json", "a"))
     stored.write(record(key=key_of(tokens["a"])))
-    found = rows(looks(config, Wiring({}, "host", system_clock)), START)
+    found = rows(looks(config, Tools({}, "host", system_clock)), START)
     assert [(row.token, row.sink, row.state) for row in found] == [
         ("b", f"file:{tmp_path}/b0.json", "missing"),
         ("b", f"file:{tmp_path}/b1.json", "missing"),
@@ -151,7 +152,7 @@ def test_a_watcher_reads_files_often_and_stores_seldom(tmp_path: Path) -> None:
         ],
     }
     config = Config(tokens_of({"tokens": {"a": token}}, str(tmp_path)), "here")
-    file, store = looks(config, Wiring({}, "host", system_clock))
+    file, store = looks(config, Tools({}, "host", system_clock))
     assert (file.every_s, store.every_s) == (FILES_S, STORES_S)
     assert store.row(START) == Row("a", "aws-secrets-manager:b", "unknown")
     assert file.is_old(100.0)

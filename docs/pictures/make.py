@@ -16,7 +16,8 @@ import page_fixtures
 from browser import Browser, Tab, find_chromium
 from rich.console import Console
 
-from job.compose.refreshers import Wiring
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 from job.core.clock import system_clock
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
@@ -103,10 +104,10 @@ def recording() -> str:
 
 def frames(view: DemoView, path: str) -> Iterator[str]:
     """Run the job, and yield the picture at each second."""
-    wiring = Wiring({}, "demo", system_clock)
+    composed = RefresherSet(Tools({}, "demo", system_clock))
 
     def refreshers() -> Mapping[str, object]:
-        return wiring.refreshers(load(path, {}))
+        return composed.update(load(path, {}).tokens)
 
     daemon = Daemon(refreshers(), view.observe, lambda _: refreshers())
     worker = threading.Thread(target=daemon.run)

@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
-from job.compose.client_auth import Place, auth_of, certificate_of
+from job.compose.client_auth import configured, proof_of
+from job.compose.tools import Tools
 from job.config.client_checks import proofs_of
 from job.config.settings import TokenSettings
 from job.core.clock import Clock
 from job.core.errors import SecretUnavailable
 from job.core.text import DAY_S
+from job.credentials.kinds import kind_of
 from job.credentials.watched import WatchedSecret
+from job.oauth.auth_methods import METHODS, Client, TokenEndpoint
 from job.oauth.certificate import CertificateFiles, certificate_expiry
 
 SOON_DAYS = 14
@@ -22,13 +25,18 @@ NAMES = {
 }
 
 
+def dry_run(settings: TokenSettings, tools: Tools) -> "DryRun":
+    """Return what `check` tries of a client."""
+    return DryRun(settings, proof_of(settings, tools), configured(settings), tools.clock)
+
+
 @dataclass(frozen=True, slots=True)
 class DryRun:
     """One client with what it proves itself by."""
 
     settings: TokenSettings
     proof: WatchedSecret
-    place: Place
+    endpoint: TokenEndpoint
     clock: Clock
 
     @property
@@ -36,15 +44,17 @@ class DryRun:
         """Return what the client proves itself by, in words; empty for nothing."""
         for key, _ in proofs_of(self.settings):
             return NAMES[key.partition("[")[0]]
-        return "certificate" if certificate_of(self.settings) else ""
+        return "certificate" if self.settings.certificate else ""
 
     def run(self) -> None:
         """Have the client's method sign a request, by each secret; raises SecretUnavailable."""
         from job.oauth.request import TokenRequest, prepared  # noqa: PLC0415  # 0.1 s of CPU
 
-        auth = auth_of(self.settings, self.proof, self.place, self.clock)
+        settings, endpoint = self.settings, self.endpoint
+        client = Client(settings, settings.client_id, self.proof, endpoint, self.clock)
+        auth = METHODS[settings.auth_method].make(client)
         for _ in range(self.proof.count):
-            prepared(TokenRequest(self.place.token_url or self.place.issuer, ()), auth)
+            prepared(TokenRequest(endpoint.token_url or endpoint.issuer, ()), auth)
             self.proof.next()
 
     def warnings(self, *, run: bool) -> Iterator[str]:
@@ -52,14 +62,14 @@ class DryRun:
 
         With `run` the request is signed, too, if all that takes is files.
         """
-        sources = [source for _, source in proofs_of(self.settings)]
-        if run and all(source.file is not None for source in sources):
+        kinds = [kind_of(source) for _, source in proofs_of(self.settings)]
+        if run and all(kind.is_file for kind in kinds):
             try:
                 self.run()
             except SecretUnavailable as error:
                 yield error.message
                 return
-        yield from self._encoding(may_look=all(source.file or source.env for source in sources))
+        yield from self._encoding(may_look=all(kind.is_free for kind in kinds))
         yield from self._certificate()
 
     def _encoding(self, *, may_look: bool) -> Iterator[str]:
@@ -83,7 +93,7 @@ class DryRun:
         if self.settings.certificate_file is None:
             return
         path = self.settings.certificate_file
-        shown = certificate_of(self.settings)
+        shown = self.settings.certificate
         try:
             end = certificate_expiry(path)
             if shown is not None:

@@ -1,9 +1,8 @@
 """From settings to the gates at which tokens take their turns."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 
-from job.config import Config
 from job.config.limit_checks import endpoint_of
 from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings
@@ -14,38 +13,40 @@ from job.limits.limiter import Gate, Throttle
 CLIENT_LENGTH = 16
 
 
-class Gates:
-    """Builds gates; those of one endpoint or one client share its limits."""
+class Limits:
+    """Makes gates; those of one endpoint or one client share its limits."""
 
     def __init__(self, clock: Clock) -> None:
         """Limit nothing yet."""
         self._throttle = Throttle(clock)
+        self._files: dict[str, BudgetFile] = {}
 
-    def gate(self, name: str, settings: TokenSettings, file: BudgetFile | None) -> Gate:
-        """Return where a token takes its turns; what its client spends is kept in `file`."""
+    def place(self, tokens: Iterable[TokenSettings]) -> None:
+        """Have what each client spends kept beside the first file of its tokens, for good."""
+        for settings in tokens:
+            if settings.max_exchanges is not None:
+                files = (sink.path for sink in settings.sinks if isinstance(sink, FileSinkSettings))
+                for path in files:
+                    client = client_of(settings)
+                    self._files.setdefault(client, BudgetFile(path, client))
+
+    def file(self, settings: TokenSettings) -> BudgetFile | None:
+        """Return where it is kept what a client has spent; None without a file of its tokens."""
+        self.place([settings])
+        return self._files.get(client_of(settings))
+
+    def gate(self, name: str, settings: TokenSettings) -> Gate:
+        """Return where a token takes its turns."""
         endpoint = self._throttle.endpoint(
             endpoint_of(settings), settings.max_concurrency, settings.max_rate
         )
         if settings.max_exchanges is None:
             return Gate(name, self._throttle, endpoint)
         budget = self._throttle.budget(client_of(settings), settings.max_exchanges)
-        return Gate(name, self._throttle, endpoint, budget, file)
+        return Gate(name, self._throttle, endpoint, budget, self.file(settings))
 
 
 def client_of(settings: TokenSettings) -> str:
     """Return what tokens of one client have in common: a hash, for it is written to a file."""
     text = f"{endpoint_of(settings)}\0{settings.client_id}"
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:CLIENT_LENGTH]
-
-
-def budget_files(config: Config) -> Mapping[str, BudgetFile]:
-    """Return where it is kept what each client has spent; one without a file sink has no place."""
-    return dict(reversed([*_places(config)]))
-
-
-def _places(config: Config) -> Iterator[tuple[str, BudgetFile]]:
-    for settings in config.tokens.values():
-        for sink in settings.sinks:
-            if isinstance(sink, FileSinkSettings):
-                client = client_of(settings)
-                yield client, BudgetFile(sink.path, client)

@@ -1,21 +1,19 @@
-"""From settings to objects: the composition root. What is heavy is built when first needed."""
+"""From settings to refreshers: the composition root. What is heavy is built when first needed."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from job.aws.clients import Account, AwsClients
-from job.compose.limiters import Gates, budget_files, client_of
-from job.compose.token_source import LazySource, Sources, key_of
-from job.config import Config
-from job.config.settings import CommonSettings, TokenSettings
+from job.aws.clients import Account
+from job.compose.token_source import LazySource, key_of, source_of
+from job.compose.tools import Tools
+from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
-from job.core.clock import Clock
-from job.core.ports import Sink, TokenSource, Turn
+from job.core.ports import Sink, TokenSource
 from job.core.refresher import Refresher
-from job.core.schedule import Plan, Policy
+from job.core.schedule import Plan
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat
-from job.limits.budget_file import BudgetFile
+from job.credentials.watched import WatchedSecret
 from job.limits.limiter import Gate
 from job.oauth.rotation import RotatingSource
 from job.sinks.file import FileSink, sweep
@@ -24,128 +22,104 @@ if TYPE_CHECKING:
     from job.sinks.secrets_manager import SecretsManagerSink
 
 
-class Wiring:
-    """Builds a program's objects out of its configuration, and shares what can be shared."""
+class Composed(NamedTuple):
+    """A refresher, the settings that it was made of, and what its client proves itself by."""
 
-    def __init__(self, environ: Mapping[str, str], host: str, clock: Clock) -> None:
-        """Build nothing yet. `host` is what sets this machine's jitter apart from a replica's."""
-        self.environ = environ
-        self._host = host
-        self._clock = clock
-        self._aws = AwsClients()
-        self.sources = Sources(environ, clock, self._aws)
-        self._gates = Gates(clock)
-        self._policies: dict[Policy, Policy] = {}
-        self._built: dict[str, tuple[TokenSettings, Refresher, LazySource]] = {}
+    settings: TokenSettings
+    refresher: Refresher
+    proof: WatchedSecret
 
-    def refreshers(self, config: Config) -> dict[str, Refresher]:
+
+def composed(name: str, settings: TokenSettings, tools: Tools) -> Composed:
+    """Make a refresher out of one entry."""
+    source, gate = source_of(settings, tools), tools.limits.gate(name, settings)
+    refresher = Refresher(
+        name,
+        _rotating(source, gate),
+        sinks_of(name, settings, tools),
+        Plan(tools.policy(settings), f"{tools.host}\0{name}"),
+        key_of(settings),
+        tools.clock,
+        turn=gate.turn,
+    )
+    return Composed(settings, refresher, source.secret)
+
+
+class RefresherSet:
+    """The refreshers of an inventory."""
+
+    def __init__(self, tools: Tools) -> None:
+        """Hold none yet."""
+        self.tools = tools
+        self._composed: Mapping[str, Composed] = {}
+
+    def update(self, tokens: Mapping[str, TokenSettings]) -> dict[str, Refresher]:
         """Return a refresher for each token.
 
         A token whose settings are the same as in the call before keeps the one it had, with all
         that is known of it.
         """
-        sweep(
-            sink.path
-            for token in config.tokens.values()
-            for sink in token.sinks
-            if isinstance(sink, FileSinkSettings)
-        )
-        built = {}
-        files = budget_files(config)
-        for name, settings in config.tokens.items():
-            before = self._built.get(name)
-            built[name] = (
-                before
-                if before and before[0] == settings
-                else (settings, *self._refresher(name, settings, files))
-            )
-        self._built = built
+        sinks = (sink for settings in tokens.values() for sink in settings.sinks)
+        sweep(sink.path for sink in sinks if isinstance(sink, FileSinkSettings))
+        self.tools.limits.place(tokens.values())
+        before, made = self._composed, {}
+        for name, settings in tokens.items():
+            same = name in before and before[name].settings == settings
+            made[name] = before[name] if same else composed(name, settings, self.tools)
+        self._composed = made
         return self.in_force()
 
     def in_force(self) -> dict[str, Refresher]:
-        """Return the refreshers that were built last."""
-        return {name: refresher for name, (_, refresher, _) in self._built.items()}
+        """Return the refreshers of the last update."""
+        return {name: each.refresher for name, each in self._composed.items()}
 
     def live_secrets(self, name: str | None) -> Iterator[Secret]:
         """Yield the secrets of a token that are in memory, or of all tokens for None."""
-        built = self._built  # a reload may put another one in its place in the meantime
-        for token in [name] if name in built else list(built):
-            _, refresher, source = built[token]
-            yield from refresher.live_secrets()
-            yield from source.secret.live
+        in_force = self._composed  # an update may put another one in its place in the meantime
+        own = in_force.get(name or "")
+        for each in [own] if own else [*in_force.values()]:
+            yield from each.refresher.live_secrets()
+            yield from each.proof.live
 
-    def sinks(self, name: str, settings: TokenSettings) -> list[Sink]:
-        """Return a token's sinks in the order of the configuration."""
-        return [self._sink(name, sink) for sink in settings.sinks]
 
-    def policy(self, settings: CommonSettings) -> Policy:
-        """Return when tokens of these settings are to be refreshed."""
-        policy = Policy(
-            refresh_at=settings.refresh_at,
-            jitter=settings.jitter,
-            min_validity=settings.min_validity,
-            retry_budget=settings.retry_budget,
-            min_interval=settings.min_interval,
-            max_age=settings.max_age,
-            reissue=settings.reissue,
-            fresh_window=settings.fresh_window,
-        )
-        return self._policies.setdefault(policy, policy)
+def sinks_of(name: str, settings: TokenSettings, tools: Tools) -> list[Sink]:
+    """Return a token's sinks in the order of the configuration."""
+    return [_sink(name, sink, tools) for sink in settings.sinks]
 
-    def turn(self, name: str, config: Config) -> Turn:
-        """Return where one token takes its turns, for requests that no refresher makes."""
-        settings = config.tokens[name]
-        file = budget_files(config).get(client_of(settings))
-        return self._gates.gate(name, settings, file).turn
 
-    def _refresher(
-        self, name: str, settings: TokenSettings, files: Mapping[str, BudgetFile]
-    ) -> tuple[Refresher, LazySource]:
-        source = self.sources.source(settings)
-        gate = self._gates.gate(name, settings, files.get(client_of(settings)))
-        refresher = Refresher(
-            name,
-            _rotating(source, gate),
-            self.sinks(name, settings),
-            Plan(self.policy(settings), f"{self._host}\0{name}"),
-            key_of(settings),
-            self._clock,
-            turn=gate.turn,
-        )
-        return refresher, source
+def _sink(name: str, settings: SinkSettings, tools: Tools) -> Sink:
+    layout = OutputFormat(settings.format, name, settings.template or "")
+    match settings:
+        case FileSinkSettings():
+            return FileSink(
+                settings.path,
+                layout,
+                mode=int(settings.mode, 8),
+                owner=settings.owner,
+                group=settings.group,
+                overwrite=settings.overwrite,
+            )
+        case _:
+            return _secrets_manager(settings, layout, tools)
 
-    def _sink(self, name: str, settings: SinkSettings) -> Sink:
-        layout = OutputFormat(settings.format, name, settings.template or "")
-        match settings:
-            case FileSinkSettings():
-                return FileSink(
-                    settings.path,
-                    layout,
-                    mode=int(settings.mode, 8),
-                    owner=settings.owner,
-                    group=settings.group,
-                    overwrite=settings.overwrite,
-                )
-            case _:
-                return self._secrets_manager(settings, layout)
 
-    def _secrets_manager(
-        self, settings: SecretsManagerSinkSettings, layout: OutputFormat
-    ) -> "SecretsManagerSink":
-        from job.sinks import secrets_manager  # noqa: PLC0415  # 20 ms of CPU
+def _secrets_manager(
+    settings: SecretsManagerSinkSettings, layout: OutputFormat, tools: Tools
+) -> "SecretsManagerSink":
+    from job.sinks import secrets_manager  # noqa: PLC0415  # 20 ms of CPU
 
-        account = Account(settings.region, settings.endpoint_url, settings.profile)
-        return secrets_manager.SecretsManagerSink(
-            settings.secret_id,
-            layout,
-            self._aws.secrets_manager(account),
-            json_key=settings.json_key,
-            create=settings.create,
-            kms_key_id=settings.kms_key_id,
-            tags=settings.tags,
-            compare_and_swap=settings.compare_and_swap,
-            overwrite=settings.overwrite,
-        )
+    account = Account(settings.region, settings.endpoint_url, settings.profile)
+    return secrets_manager.SecretsManagerSink(
+        settings.secret_id,
+        layout,
+        tools.aws.secrets_manager(account),
+        json_key=settings.json_key,
+        create=settings.create,
+        kms_key_id=settings.kms_key_id,
+        tags=settings.tags,
+        compare_and_swap=settings.compare_and_swap,
+        overwrite=settings.overwrite,
+    )
 
 
 def _rotating(source: LazySource, gate: Gate) -> TokenSource:

@@ -12,6 +12,7 @@ from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings, SinkSettings
 from job.config.watch_checks import of_hooks
 from job.core.tokens import TEMPLATE_FIELDS, unknown_template_fields
+from job.credentials.kinds import variable_of
 from job.values import is_url
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -166,8 +167,8 @@ def of_environment(
     Of several secrets of a client one is enough to begin with.
     """
     for name, token in tokens.items():
-        proofs = list(proofs_of(token))
-        unset = [(key, s.env) for key, s in proofs if s.env and not environ.get(s.env)]
+        proofs = [(key, variable_of(source)) for key, source in proofs_of(token)]
+        unset = [(key, name) for key, name in proofs if name and not environ.get(name)]
         for key, variable in unset if len(unset) == len(proofs) else ():
             named = variable if VARIABLE.fullmatch(variable) else "the variable named here"
             yield (

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from job.config.request_checks import of_endpoint
-from job.config.secret_checks import of_source
 from job.config.settings import TokenSettings
 from job.config.watch_settings import HookSettings, HttpSettings
+from job.credentials.kinds import problems_of
 
 EVENTS = ("on_refresh", "on_trouble")
 
@@ -37,7 +37,7 @@ def _of_hook(hook: HookSettings, token: TokenSettings) -> Iterator[tuple[str, st
     if hook.hmac_secret is not None:
         if hook.webhook is None:
             yield ".hmac_secret", "goes with webhook"
-        found = of_source("hmac_secret", hook.hmac_secret)
+        found = problems_of("hmac_secret", hook.hmac_secret)
         yield from ((f".{key}", text) for key, text in found)
     if hook.signal is not None and number_of(hook.signal.name) is None:
         yield ".signal.name", "is no signal; write HUP, USR1, TERM or the like"

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from job.config.secret_settings import SecretSettings
+from job.credentials.settings import SecretSettings
 from job.values import Duration, FilePath, OsText, Table, default
 
 

@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 
-from job.compose.refreshers import Wiring
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 from job.core.clock import system_clock
 from job.core.events import Event
 from job.core.secret import Secret
@@ -95,7 +96,7 @@ def _write_private(path: str, secret: Secret) -> None:
 
 def _work(path: str, view: DemoView, length_s: float | None) -> None:
     """Do what `run` does, with the view as the observer instead of the log."""
-    wiring = Wiring({}, os.uname().nodename, system_clock)
+    composed = RefresherSet(Tools({}, os.uname().nodename, system_clock))
     console = Console()
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(TO_RUN, leaving=SystemExit(0)))
@@ -109,8 +110,8 @@ def _work(path: str, view: DemoView, length_s: float | None) -> None:
             if line:
                 console.out(line, highlight=False)
 
-        refreshers = wiring.refreshers(load(path, {}))
-        daemon = Daemon(refreshers, report, lambda _: wiring.refreshers(load(path, {})))
+        refreshers = composed.update(load(path, {}).tokens)
+        daemon = Daemon(refreshers, report, lambda _: composed.update(load(path, {}).tokens))
         if length_s is not None:
             stack.enter_context(_ending(daemon, length_s))
         signals.hand_to(daemon.obey)

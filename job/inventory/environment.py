@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from job.config import checks
-from job.config.client_checks import NEEDED
 from job.config.shape import Problem
 from job.core.errors import ConfigError
+from job.oauth.auth_methods import METHODS, methods_with
 
 DEFAULT_PATHS = ("freshtoken.toml", "/etc/freshtoken/freshtoken.toml")
 ENVIRONMENT_KEYS = {
@@ -33,7 +33,7 @@ OTHER_VARIABLES = {
 VARIABLES = ENVIRONMENT_KEYS | OTHER_VARIABLES
 DESCRIBING = ("provider", "token_url", "issuer", "client_id", "sinks")
 """One of these in the environment is meant to describe a token."""
-WITHOUT_SECRET = tuple(way for way, keys in NEEDED.items() if "client_secret" not in keys)
+WITHOUT_SECRET = METHODS.keys() - methods_with("client_secret")
 BY_FILE_ONLY = ("private_key", "client_assertion", "certificate_file", "key_file")
 """What no variable stands for."""
 CLOSE = 0.85

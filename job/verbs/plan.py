@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from job.compose.limiters import budget_files, client_of
-from job.compose.refreshers import Wiring
+from job.compose.dry_run import dry_run
+from job.compose.limiters import client_of
+from job.compose.refreshers import sinks_of
+from job.compose.tools import Tools
 from job.config import Config
 from job.config.presets import Preset, presets
 from job.config.request_checks import secret_in_url
@@ -85,27 +87,27 @@ class TokenPlan:
         return f"{text}, even through an outage of {duration(spare)}" if spare else text
 
 
-def token_plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPlan]:
+def token_plans(config: Config, tools: Tools, *, online: bool) -> Iterator[TokenPlan]:
     """Yield the plan of each token; `online` reads remote sinks too, to know the real life."""
-    plans = {plan.token: plan for plan in _plans(config, wiring, online=online)}
-    files = budget_files(config)
+    plans = {plan.token: plan for plan in _plans(config, tools, online=online)}
+    tools.limits.place(config.tokens.values())
     needed: Counter[str] = Counter()
     for name, settings in config.tokens.items():
         needed[client_of(settings)] += round(plans[name].per_day)
     for name, settings in config.tokens.items():
-        client = client_of(settings)
-        yield _within_budget(plans[name], settings, needed[client], files.get(client))
+        file = tools.limits.file(settings)
+        yield _within_budget(plans[name], settings, needed[client_of(settings)], file)
 
 
-def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPlan]:
+def _plans(config: Config, tools: Tools, *, online: bool) -> Iterator[TokenPlan]:
     known = presets()
     for name, settings in config.tokens.items():
-        sinks = wiring.sinks(name, settings)
+        sinks = sinks_of(name, settings, tools)
         pairs = zip(sinks, settings.sinks, strict=True)
         readable = [s for s, kind in pairs if online or isinstance(kind, FileSinkSettings)]
         life, known_from = _life(settings, readable, known.get(settings.provider or ""))
         token = Token(Secret(""), "Bearer", "", 0, life, known_from)
-        policy = wiring.policy(settings)
+        policy = tools.policy(settings)
         yield TokenPlan(
             name,
             settings.token_url or f"as named by {settings.issuer}",
@@ -118,7 +120,7 @@ def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPla
             tuple(sink.label for sink in sinks),
             sum(isinstance(kind, SecretsManagerSinkSettings) for kind in settings.sinks),
             (
-                *wiring.sources.dry_run(settings).warnings(run=not online),
+                *dry_run(settings, tools).warnings(run=not online),
                 *_warnings(settings, token, policy),
             ),
             tuple(_manners(settings)),

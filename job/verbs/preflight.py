@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from job.compose.client_auth import chosen, published
-from job.compose.refreshers import Wiring
+from job.compose.dry_run import dry_run
+from job.compose.refreshers import sinks_of
 from job.compose.token_source import token_url_of
-from job.config import Config
+from job.compose.tools import Tools
 from job.config.settings import TokenSettings
 from job.config.sink_settings import FileSinkSettings, SinkSettings
-from job.core.clock import Clock
 from job.core.errors import ExchangeError, RequestRejected, SecretUnavailable, SinkError
 from job.core.ports import Sink
 from job.oauth.error_response import error_response_of
@@ -36,31 +36,30 @@ class Finding:
     text: str
 
 
-def probe(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
+def probe(name: str, settings: TokenSettings, tools: Tools) -> Iterator[Finding]:
     """Try what a token needs, short of asking for one."""
-    settings = config.tokens[name]
-    yield from _proof(settings, wiring)
-    yield from _server(settings, wiring, clock)
-    sinks = wiring.sinks(name, settings)
+    yield from _proof(settings, tools)
+    yield from _server(settings, tools)
+    sinks = sinks_of(name, settings, tools)
     for sink, kind in zip(sinks, settings.sinks, strict=True):
         yield _sink(sink, kind)
 
 
-def _proof(settings: TokenSettings, wiring: Wiring) -> Iterator[Finding]:
+def _proof(settings: TokenSettings, tools: Tools) -> Iterator[Finding]:
     """Have a request signed that is not sent."""
-    dry_run = wiring.sources.dry_run(settings)
+    tried = dry_run(settings, tools)
     try:
-        dry_run.run()
+        tried.run()
     except SecretUnavailable as error:
-        yield Finding(dry_run.subject, good=False, text=error.message)
+        yield Finding(tried.subject, good=False, text=error.message)
     else:
-        if dry_run.subject:
-            yield Finding(dry_run.subject, good=True, text="its source gives one")
+        if tried.subject:
+            yield Finding(tried.subject, good=True, text="its source gives one")
 
 
-def _server(settings: TokenSettings, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
+def _server(settings: TokenSettings, tools: Tools) -> Iterator[Finding]:
     """Find the token endpoint where its issuer names it, and speak to it."""
-    url, discovery = token_url_of(settings), wiring.sources.discovery(settings)
+    url, discovery = token_url_of(settings), tools.discovery(settings)
     if discovery is not None:
         try:
             metadata = discovery.metadata()
@@ -70,7 +69,7 @@ def _server(settings: TokenSettings, wiring: Wiring, clock: Clock) -> Iterator[F
         settled = chosen(settings, metadata)
         url = published(settled, metadata).token_url
         yield Finding("discovery", good=True, text=_discovered(settled, metadata, url))
-    yield from _endpoint(url, settings, wiring, clock)
+    yield from _endpoint(url, settings, tools)
 
 
 def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
@@ -82,18 +81,18 @@ def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
     return text
 
 
-def _endpoint(url: str, settings: TokenSettings, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
+def _endpoint(url: str, settings: TokenSettings, tools: Tools) -> Iterator[Finding]:
     """Send a request without parameters or credentials, to which a token endpoint says no."""
-    before = clock().wall
+    before = tools.clock().wall
     try:
         method, layout = settings.http_method, settings.request_format
         asked = TokenRequest(url, (), settings.headers, method, layout)
         sending = prepared(asked, lambda request: request)
-        reply = wiring.sources.transport(settings, url).send(sending)
+        reply = tools.transport(settings, url).send(sending)
     except ExchangeError as error:
         yield Finding("endpoint", good=False, text=error.message)
         return
-    answer = Answer(*reply, sent_at=(before + clock().wall) / 2)
+    answer = Answer(*reply, sent_at=(before + tools.clock().wall) / 2)
     good = _says_no(answer)
     text = (
         f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"

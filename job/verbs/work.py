@@ -17,7 +17,7 @@ from job.runners.process import TO_END, TO_RUN, Signals
 from job.verbs.common import COMMON, NO_TOKEN, UNWRITABLE, chosen_names, command, duration
 
 if TYPE_CHECKING:
-    from job.compose.observers import Watch
+    from job.compose.observers import Observers
     from job.config import Config
     from job.core.refresher import Refresher
     from job.runners.daemon import Daemon
@@ -49,7 +49,7 @@ def run(options: Options, stop_timeout: str) -> int:
       kill -USR1 PID    refresh every token now
     """  # noqa: D301  # \b keeps click from wrapping the lines
     with Signals(TO_RUN, leaving=SystemExit(0)) as signals:
-        from job.compose.observers import Watch  # noqa: PLC0415
+        from job.compose.observers import Observers  # noqa: PLC0415
 
         stop_s, job = duration(stop_timeout), Job(options, os.environ)
         try:
@@ -59,27 +59,27 @@ def run(options: Options, stop_timeout: str) -> int:
                 threading.excepthook = lambda dead: report(
                     crashed(dead.exc_value or Exception(), None)
                 )
-                watch = Watch(job.wiring, report, system_clock)
-                daemon = _daemon(job, config, watch, stop_s)
-                watch.follow(config, daemon.is_alive)
+                observers = Observers(job.refreshers, report, system_clock)
+                daemon = _daemon(job, config, observers, stop_s)
+                observers.follow(config, daemon.is_alive)
                 signals.hand_to(daemon.obey)
                 status_code = daemon.run()
-                watch.stop(HOOKS_S)
+                observers.stop(HOOKS_S)
         except ConfigError as error:
             return job.rejected(error)
         return leave(status_code, report)
 
 
-def _daemon(job: Job, config: "Config", watch: "Watch", stop_s: float) -> "Daemon":
+def _daemon(job: Job, config: "Config", observers: "Observers", stop_s: float) -> "Daemon":
     """Return the daemon of a configuration, which tells the log first and then who watches."""
     from job.runners.daemon import Daemon  # noqa: PLC0415
 
     def reload(_: object) -> "dict[str, Refresher]":
         changed = job.load(with_secrets=True)
-        watch.follow(changed, daemon.is_alive)
-        return job.wiring.refreshers(changed)
+        observers.follow(changed, daemon.is_alive)
+        return job.refreshers.update(changed.tokens)
 
-    daemon = Daemon(job.wiring.refreshers(config), watch.tell, reload, stop_s=stop_s)
+    daemon = Daemon(job.refreshers.update(config.tokens), observers.tell, reload, stop_s=stop_s)
     return daemon
 
 
@@ -125,7 +125,7 @@ def once(  # one argument for each option
       70  a bug of freshtoken
     """  # noqa: D301
     with Signals(TO_END, leaving=SystemExit(NO_TOKEN)) as signals:
-        from job.compose.observers import Watch  # noqa: PLC0415
+        from job.compose.observers import Observers  # noqa: PLC0415
         from job.runners.once import Pass, summary  # noqa: PLC0415
 
         timeout_s, job = duration(timeout), Job(options, os.environ)
@@ -133,23 +133,23 @@ def once(  # one argument for each option
             config = job.load(with_secrets=True)
         except ConfigError as error:
             return job.rejected(error)
-        refreshers = job.wiring.refreshers(config)
+        refreshers = job.refreshers.update(config.tokens)
         chosen = [refreshers[name] for name in chosen_names(names, refreshers)]
         with BackgroundReporter(job.report, drain_s=LOG_READ_S) as report:
-            watch = Watch(job.wiring, report, system_clock)
-            watch.follow_once(config, metrics_file)
-            one = Pass(chosen, watch.tell, force=force, timeout_s=timeout_s)
+            observers = Observers(job.refreshers, report, system_clock)
+            observers.follow_once(config, metrics_file)
+            one = Pass(chosen, observers.tell, force=force, timeout_s=timeout_s)
             signals.hand_to(one.stop)
             outcomes = one.run()
-            watch.settle(HOOKS_SETTLE_S)
+            observers.settle(HOOKS_SETTLE_S)
         found = summary(outcomes)
         status_code: int = found["exit_status"]
         if as_json:
             click.echo(json.dumps(found))
-        return leave(_written(watch, metrics_file) or status_code, report)
+        return leave(_written(observers, metrics_file) or status_code, report)
 
 
-def _written(watch: "Watch", path: str | None) -> int:
+def _written(observers: "Observers", path: str | None) -> int:
     """Write the metrics if that is asked for, and return 0, or the status of a file that can't be.
 
     Whoever watches by them would otherwise go on looking at old numbers.
@@ -157,7 +157,7 @@ def _written(watch: "Watch", path: str | None) -> int:
     if path is None:
         return 0
     try:
-        watch.count().write(path)
+        observers.count().write(path)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         click.echo(f"{path}: the metrics can't be written ({reason}); check the path", err=True)
