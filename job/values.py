@@ -2,7 +2,7 @@
 
 import os.path
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -41,14 +41,14 @@ class Duration(float):
     Making one raises ValueError, which says what is wrong for people and never repeats the text.
     """
 
-    __slots__ = ("text",)
     text: str | float
+    least_s: ClassVar[float] = 0.0
 
     def __new__(cls, text: str | float) -> Self:
         """Read a duration: 30s, 5m, 1h30m, or a number of seconds."""
         length_s = _parsed(text.strip()) if isinstance(text, str) else text
-        fits = 0 <= length_s <= MAX_DURATION_S
-        if problem := cls.problem(length_s) if fits else cls.problem(None):
+        is_one = 0 <= length_s <= MAX_DURATION_S
+        if problem := cls.problem(length_s if is_one else None):
             raise ValueError(problem)
         self = super().__new__(cls, length_s)
         self.text = text
@@ -57,42 +57,27 @@ class Duration(float):
     @classmethod
     def problem(cls, length_s: float | None) -> str:
         """Say what is wrong with a length, None for what is no duration; empty for nothing."""
-        wrong = "is not a duration; write 30s, 5m, 1h30m or a number of seconds"
-        return wrong if length_s is None else ""
+        if length_s is None:
+            return "is not a duration; write 30s, 5m, 1h30m or a number of seconds"
+        return f"must be at least {cls.least_s:g}s" if length_s < cls.least_s else ""
 
 
-class _AtLeast(Duration):
-    """A duration with a lower bound."""
-
-    __slots__ = ()
-    least_s: ClassVar[float]
-
-    @classmethod
-    def problem(cls, length_s: float | None) -> str:
-        """Tell also of one that is too short."""
-        too_short = length_s is not None and length_s < cls.least_s
-        return f"must be at least {cls.least_s:g}s" if too_short else super().problem(length_s)
-
-
-class Timeout(_AtLeast):
+class Timeout(Duration):
     """The deadline of a request."""
 
-    __slots__ = ()
     least_s = 0.1
 
 
-class Lifetime(_AtLeast):
-    """A life of a token, or a part of it."""
+class Lifetime(Duration):
+    """The life of a token, or a part of it."""
 
-    __slots__ = ()
-    least_s = 1
+    least_s = 1.0
 
 
-class AssertionLifetime(_AtLeast):
+class AssertionLifetime(Duration):
     """The life of an assertion: the clock of the server may differ by some seconds."""
 
-    __slots__ = ()
-    least_s = 10
+    least_s = 10.0
 
 
 class FilePath(str):
@@ -170,6 +155,14 @@ def written(value: Any) -> object:  # noqa: ANN401  # whichever value it is
 def default(value: T) -> T:
     """Give a key a default that is a value; msgspec's own schema can't show such a one."""
     return field(default_factory=lambda: value)
+
+
+def numbered(key: str, value: T | tuple[T, ...] | None) -> Iterator[tuple[str, T]]:
+    """Yield what a key holds with its place: one, none, or a list that counts from 1."""
+    if isinstance(value, tuple):
+        yield from ((f"{key}[{number}]", one) for number, one in enumerate(value, 1))
+    elif value is not None:
+        yield key, value
 
 
 def is_url(text: str) -> bool:

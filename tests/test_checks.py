@@ -6,7 +6,7 @@ import pytest
 
 from job.config import checks
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.shape import Problem, clean
+from job.config.shape import Cleaner, Problem
 from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
 from job.credentials.settings import SecretSettings
 
@@ -89,9 +89,9 @@ def test_rules_of_the_schedule(keys: dict[str, Any], problems: list[tuple[str, s
 )  # fmt: skip
 def test_durations_have_bounds(keys: dict[str, Any], problems: list[tuple[str, str]]) -> None:
     """Durations are durations, and a life is never zero."""
-    told: list[Problem] = []
-    clean(keys, CommonSettings, "one", told)
-    assert told == [Problem(f"one.{key}", text) for key, text in problems]
+    cleaner = Cleaner()
+    cleaner.table(keys, CommonSettings, "one")
+    assert cleaner.problems == [Problem(f"one.{key}", text) for key, text in problems]
 
 
 @pytest.mark.parametrize(

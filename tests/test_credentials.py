@@ -13,7 +13,7 @@ from fakes import FakeClock
 from job.aws.clients import Account, AwsClients
 from job.compose.tools import Tools
 from job.config import tokens_of
-from job.config.shape import Problem, clean
+from job.config.shape import Cleaner, Problem
 from job.core.errors import ConfigError
 from job.core.secret import Secret
 from job.credentials.aws import WebIdentityToken
@@ -173,6 +173,6 @@ def test_a_source_names_one_place(
 @pytest.mark.parametrize("duration", ["59s", "2h", "soon", -1])
 def test_the_life_of_an_identity_token_has_bounds(duration: str | int) -> None:
     """AWS gives such a token for a minute to an hour."""
-    told: list[Problem] = []
-    clean({"file": "f", "duration": duration}, AssertionSettings, "s", told)
-    assert told == [Problem("s.duration", "must be from 1m to 1h")]
+    cleaner = Cleaner()
+    cleaner.table({"file": "f", "duration": duration}, AssertionSettings, "s")
+    assert cleaner.problems == [Problem("s.duration", "must be from 1m to 1h")]

@@ -182,7 +182,7 @@ def test_each_secret_of_a_list_is_tried(tmp_path: Path) -> None:
     """`check --online` finds the second secret's place wrong before a rotation needs it."""
     both = dry_run(tmp_path, client_secret=[{"env": "PLAIN"}, {"env": "UGLY"}])
     both.run()
-    assert both.proof.position == 1
+    assert both.client.proof.position == 1
 
     with pytest.raises(SecretUnavailable, match="variable NOT_SET is not set"):
         dry_run(tmp_path, client_secret=[{"env": "PLAIN"}, {"env": "NOT_SET"}]).run()

@@ -9,12 +9,10 @@ from job.compose.client_auth import configured, proof_of
 from job.compose.tools import Tools
 from job.config.client_checks import proofs_of
 from job.config.settings import TokenSettings
-from job.core.clock import Clock
 from job.core.errors import SecretUnavailable
 from job.core.text import DAY_S
 from job.credentials.kinds import kind_of
-from job.credentials.watched import WatchedSecret
-from job.oauth.auth_methods import METHODS, Client, TokenEndpoint
+from job.oauth.auth_methods import METHODS, Client
 from job.oauth.certificate import CertificateFiles, certificate_expiry
 
 SOON_DAYS = 14
@@ -27,17 +25,16 @@ NAMES = {
 
 def dry_run(settings: TokenSettings, tools: Tools) -> "DryRun":
     """Return what `check` tries of a client."""
-    return DryRun(settings, proof_of(settings, tools), configured(settings), tools.clock)
+    proof, endpoint = proof_of(settings, tools), configured(settings)
+    return DryRun(settings, Client(settings, settings.client_id, proof, endpoint, tools.clock))
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """One client with what it proves itself by."""
+    """One client, and the rest of its settings."""
 
     settings: TokenSettings
-    proof: WatchedSecret
-    endpoint: TokenEndpoint
-    clock: Clock
+    client: Client
 
     @property
     def subject(self) -> str:
@@ -50,12 +47,11 @@ class DryRun:
         """Have the client's method sign a request, by each secret; raises SecretUnavailable."""
         from job.oauth.request import TokenRequest, prepared  # noqa: PLC0415  # 0.1 s of CPU
 
-        settings, endpoint = self.settings, self.endpoint
-        client = Client(settings, settings.client_id, self.proof, endpoint, self.clock)
-        auth = METHODS[settings.auth_method].make(client)
-        for _ in range(self.proof.count):
+        proof, endpoint = self.client.proof, self.client.endpoint
+        auth = METHODS[self.settings.auth_method].make(self.client)
+        for _ in range(proof.count):
             prepared(TokenRequest(endpoint.token_url or endpoint.issuer, ()), auth)
-            self.proof.next()
+            proof.next()
 
     def warnings(self, *, run: bool) -> Iterator[str]:
         """Yield what can be told at once; no command is run and no AWS asked just to look.
@@ -78,7 +74,7 @@ class DryRun:
             return
         values = {"client_id": self.settings.client_id}
         with contextlib.suppress(SecretUnavailable):
-            values["client_secret"] = self.proof.resolve().reveal() if may_look else ""
+            values["client_secret"] = self.client.proof.resolve().reveal() if may_look else ""
         told = [name for name, value in values.items() if quote_plus(value) != value]
         if told:
             other = "raw" if self.settings.basic_encoding == "form" else "form"
@@ -97,11 +93,11 @@ class DryRun:
         try:
             end = certificate_expiry(path)
             if shown is not None:
-                CertificateFiles(*shown, self.clock, must_be_current=False).resolve()
+                CertificateFiles(*shown, self.client.clock, must_be_current=False).resolve()
         except SecretUnavailable as error:
             yield error.message
             return
-        left_s = end.timestamp() - self.clock().wall
+        left_s = end.timestamp() - self.client.clock().wall
         if left_s < SOON_DAYS * DAY_S:
             verb = "expires" if left_s > 0 else "expired"
             yield f"the certificate in {path} {verb} on {end:%Y-%m-%d}; renew it"

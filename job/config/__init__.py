@@ -10,7 +10,7 @@ import msgspec
 from job.config import checks, limit_checks
 from job.config.entry import EntryReader
 from job.config.settings import ConfigFile, TokenSettings
-from job.config.shape import Problem, clean, unknown_keys
+from job.config.shape import Cleaner, Problem, unknown_keys
 from job.config.watch_checks import of_http
 from job.config.watch_settings import HttpSettings
 from job.core.errors import ConfigError
@@ -56,36 +56,33 @@ def examined(
 
     `head` is all of a parsed file but its entries; the rest is as in `tokens_of`.
     """
-    problems = [
-        Problem(key, "must be a table")
-        for key in ("defaults", "tokens")
-        if not isinstance(head.get(key, {}), dict)
-    ]
-    problems += unknown_keys(head, ConfigFile, "")
-    reader = EntryReader(head.get("defaults", {}), folder, problems)
+    cleaner = Cleaner(folder)
+    for key in ("defaults", "tokens"):
+        if not isinstance(head.get(key, {}), dict):
+            cleaner.tell(key, "must be a table")
+    cleaner.problems += unknown_keys(head, ConfigFile, "")
+    reader = EntryReader(head.get("defaults", {}), cleaner)
     tokens = {name: reader.settings(name, table) for name, table in entries}
     if not tokens and "tokens" not in head:
-        problems.append(Problem("tokens", "there is none; add one, such as [tokens.tiki]"))
-    http = _http(head, problems)
-    problems += itertools.starmap(Problem, checks.of_places(tokens))
-    for name, key, text in limit_checks.of_shared(tokens):
-        problems.append(Problem(f"{checks.place_of(name)}.{key}", text))
-    if environ is not None:
-        problems += itertools.starmap(Problem, checks.of_environment(tokens, environ))
-    return Config(tokens, http=http), problems
+        cleaner.tell("tokens", "there is none; add one, such as [tokens.tiki]")
+    http = _http(head, cleaner)
+    found = itertools.chain(checks.of_places(tokens), limit_checks.of_shared(tokens))
+    unset = checks.of_environment(tokens, environ) if environ is not None else ()
+    cleaner.problems += itertools.starmap(Problem, itertools.chain(found, unset))
+    return Config(tokens, http=http), cleaner.problems
 
 
-def _http(head: Mapping[str, Any], problems: list[Problem]) -> HttpSettings | None:
-    """Return where HTTP is answered, if it is; what is wrong with that goes to `problems`."""
+def _http(head: Mapping[str, Any], cleaner: Cleaner) -> HttpSettings | None:
+    """Return where HTTP is answered, if it is."""
     if "http" not in head:
         return None
     if not isinstance(head["http"], dict):
-        problems.append(Problem("http", 'must be a table: [http] with listen = "127.0.0.1:9464"'))
+        cleaner.tell("http", HttpSettings.otherwise)
         return None
-    before = len(problems)
-    cleaned = clean(head["http"], HttpSettings, "http", problems)
-    if len(problems) > before:
+    before = len(cleaner.problems)
+    cleaned = cleaner.table(head["http"], HttpSettings, "http")
+    if len(cleaner.problems) > before:
         return None
     http = msgspec.convert(cleaned, HttpSettings)
-    problems += [Problem(f"http.{key}", text) for key, text in of_http(http)]
+    cleaner.problems += (Problem(f"http.{key}", text) for key, text in of_http(http))
     return http

@@ -7,6 +7,7 @@ from job.credentials.kinds import problems_of
 from job.credentials.settings import SOURCES, SecretSettings
 from job.oauth.auth_methods import METHODS, PROOFS, methods_with
 from job.oauth.settings import AuthMethod
+from job.values import numbered
 
 PEM = "the path of a PEM file"
 OPTIONAL: Mapping[str, tuple[AuthMethod, ...]] = {
@@ -23,11 +24,7 @@ TIMES = ("exp", "iat", "nbf", "jti")
 def proofs_of(token: TokenSettings) -> Iterator[tuple[str, SecretSettings]]:
     """Yield where the proofs of a client come from, each with its key; a list has its numbers."""
     for key in PROOFS:
-        value = getattr(token, key)
-        if isinstance(value, tuple):
-            yield from ((f"{key}[{number}]", one) for number, one in enumerate(value, 1))
-        elif value is not None:
-            yield key, value
+        yield from numbered(key, getattr(token, key))
 
 
 def method_for(table: Mapping[str, object]) -> AuthMethod:

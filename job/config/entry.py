@@ -8,22 +8,21 @@ import msgspec
 
 from job.config import checks
 from job.config.client_checks import method_for, unused
-from job.config.presets import layered, params_amiss, presets
+from job.config.presets import Preset, layered, params_amiss, presets
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.shape import Problem, clean, placeholders
-from job.values import value_reader
+from job.config.shape import Cleaner, placeholders
 
 
 class EntryReader:
     """Reads entries one by one; what they have in common is one object."""
 
-    def __init__(self, defaults: object, folder: str, problems: list[Problem]) -> None:
-        """Read [defaults]; relative paths start at `folder`, and problems go to `problems`."""
-        self._values = value_reader(folder)
+    def __init__(self, defaults: object, cleaner: Cleaner) -> None:
+        """Read [defaults]; what is wrong with them, and with entries, goes to the cleaner."""
+        self._cleaner = cleaner
         self._presets = presets()
-        self._problems = problems
+        self._known: dict[str, Preset | None] = {}
         table = defaults if isinstance(defaults, dict) else {}
-        self._defaults = clean(table, CommonSettings, "defaults", problems, self._values)
+        self._defaults = cleaner.table(table, CommonSettings, "defaults")
 
     def settings(self, name: str, table: object) -> TokenSettings:
         """Return the settings of one entry.
@@ -33,13 +32,13 @@ class EntryReader:
         """
         place = checks.place_of(name)
         if not isinstance(table, dict):
-            self._problems.append(Problem(place, f"must be a table, such as [{place}]"))
+            self._cleaner.tell(place, f"must be a table, such as [{place}]")
             table = placeholders(place)
         told: set[str] = set()
         try:
             settings = self._converted(table)
         except msgspec.ValidationError:
-            cleaned = clean(table, TokenSettings, place, self._problems, self._values)
+            cleaned = self._cleaner.table(table, TokenSettings, place)
             told = table.keys() - cleaned.keys()
             settings = self._converted({"sinks": placeholders(place)["sinks"]} | cleaned)
         self._check(name, settings, table, told)
@@ -50,7 +49,7 @@ class EntryReader:
     ) -> None:
         """Tell what types can't, but nothing of the keys in `told`."""
         place = checks.place_of(name)
-        preset = self._presets.get(settings.provider or "")
+        preset = self._preset(settings.provider)
         amiss = params_amiss(preset, settings.provider_params, table)
         idle = (problem for problem in unused(settings) if problem[0] in table)
         found = itertools.chain(checks.of_token(name, settings, self._presets), amiss, idle)
@@ -58,15 +57,22 @@ class EntryReader:
             root = key.partition(".")[0]
             if root not in told:
                 where = "defaults" if root in self._defaults and root not in table else place
-                self._problems.append(Problem(f"{where}.{key}" if key else where, text))
+                self._cleaner.tell(f"{where}.{key}" if key else where, text)
 
     def _converted(self, table: Mapping[str, Any]) -> TokenSettings:
-        return msgspec.convert(self._merged(table), TokenSettings, dec_hook=self._values)
+        return msgspec.convert(self._merged(table), TokenSettings, dec_hook=self._cleaner.values)
+
+    def _preset(self, name: object) -> Preset | None:
+        """Return a provider by its name; each is read from its file once."""
+        text = str(name)
+        if text not in self._known:
+            self._known[text] = self._presets.get(text)
+        return self._known[text]
 
     def _merged(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Join the layers of an entry, the preset filled in with what both others say."""
         own = layered(self._defaults, table)
-        preset = self._presets.get(str(own.get("provider")))
+        preset = self._preset(own.get("provider"))
         if preset is not None:
             own = layered(self._defaults, preset.filled(own.get("provider_params")), table)
         if "issuer" in own and not own.keys() & {"token_url", "auth_method"}:

@@ -15,7 +15,7 @@ def json_schema() -> dict[str, Any]:
     for kind in _tables(Table):
         described = schema["$defs"].get(kind.__name__, {})
         for field in msgspec.structs.fields(kind) if described else ():
-            if field.default_factory not in (msgspec.NODEFAULT, dict):
+            if field.default_factory is not msgspec.NODEFAULT:
                 default = msgspec.to_builtins(field.default_factory(), enc_hook=written)
                 described["properties"][field.name]["default"] = default
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

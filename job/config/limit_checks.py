@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from job.config.checks import place_of
 from job.config.settings import TokenSettings
 
 
@@ -10,11 +11,8 @@ def endpoint_of(token: TokenSettings) -> str:
     return (token.token_url or token.issuer or "").partition("?")[0]
 
 
-def of_shared(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str, str]]:
-    """Yield where tokens of one endpoint, or of one client, have different limits.
-
-    Each is the name of a token, the key, and what to do.
-    """
+def of_shared(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str]]:
+    """Yield where tokens of one endpoint, or of one client, have different limits."""
     first: dict[tuple[str, ...], str] = {}
     for name, token in tokens.items():
         endpoint = endpoint_of(token)
@@ -26,4 +24,4 @@ def of_shared(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str, s
             other = first.setdefault((key, *shared), name)
             if getattr(tokens[other], key) != getattr(token, key):
                 text = f"differs from that of {other}, of the same {by}; give both the same"
-                yield name, key, text
+                yield f"{place_of(name)}.{key}", text

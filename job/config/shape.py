@@ -12,7 +12,7 @@ from msgspec import inspect
 
 from job.config import checks
 from job.config.settings import CommonSettings, TokenSettings
-from job.values import Table, ValueReader, schema_of, value_reader
+from job.values import Table, schema_of, value_reader
 
 WORDS = {
     "string": "text in quotes",
@@ -48,38 +48,32 @@ def placeholders(place: str) -> dict[str, Any]:
     return {"client_id": "-", "client_secret": {"file": "-"}, "sinks": sinks}
 
 
-def clean(
-    table: Mapping[str, Any],
-    kind: type[Table],
-    place: str,
-    problems: list[Problem],
-    values: ValueReader | None = None,
-) -> dict[str, Any]:
-    """Return the keys of a table that are right; what is wrong with others goes to `problems`."""
-    return _Cleaner(values or value_reader(""), problems).table(table, kind, place)
+class Cleaner:
+    """Takes tables apart, key by key; what is wrong goes to `problems`."""
 
+    def __init__(self, folder: str = "") -> None:
+        """Clean nothing yet; relative paths start at `folder`."""
+        self.problems: list[Problem] = []
+        self.values = value_reader(folder)
 
-class _Cleaner:
-    """Takes tables apart, key by key."""
-
-    def __init__(self, values: ValueReader, problems: list[Problem]) -> None:
-        self._values = values
-        self._problems = problems
+    def tell(self, place: str, text: str) -> None:
+        """Note what is wrong at a place, and the cure."""
+        self.problems.append(Problem(place, text))
 
     def table(self, table: Mapping[str, Any], kind: type[Table], place: str) -> dict[str, Any]:
         """Return the keys of a table that are right."""
-        self._problems += unknown_keys(table, kind, place)
+        self.problems += unknown_keys(table, kind, place)
         hints = typing.get_type_hints(kind, include_extras=True)
         cleaned = {}
         for field in msgspec.structs.fields(kind):
-            where, hint, before = f"{place}.{field.name}", hints[field.name], len(self._problems)
+            where, hint, before = f"{place}.{field.name}", hints[field.name], len(self.problems)
             if field.name in table:
                 value = self._value(table[field.name], hint, where)
                 # Sinks that are wrong have a stand-in.
-                if len(self._problems) == before or field.name == "sinks":
+                if len(self.problems) == before or field.name == "sinks":
                     cleaned[field.name] = value
             elif field.required:
-                self._tell(where, f"is missing; it must be {_expected(hint)}")
+                self.tell(where, f"is missing; it must be {_expected(hint)}")
         return cleaned
 
     def _value(self, value: object, hint: object, where: str) -> object:
@@ -95,22 +89,22 @@ class _Cleaner:
         if one:
             return self._one(value, one[0], where)
         try:
-            msgspec.convert(value, hint, dec_hook=self._values)
+            msgspec.convert(value, hint, dec_hook=self.values)
         except msgspec.ValidationError as error:
             told = str(error.__cause__ or "")
-            self._tell(where, told or f"must be {_expected(hint)}")
+            self.tell(where, told or f"must be {_expected(hint)}")
         return value
 
     def _one(self, value: object, kind: type[Table], where: str) -> object:
         if isinstance(value, dict):
             return self.table(value, kind, where)
-        self._tell(where, kind.otherwise)
+        self.tell(where, kind.otherwise)
         return value
 
     def _tagged(self, value: object, kinds: list[type[Table]], where: str) -> list[dict[str, Any]]:
         """Return what is right of a list of tables that say their type."""
         if not isinstance(value, list) or not value:
-            self._tell(where, f"must be a list of one or more tables, such as [[{where}]]")
+            self.tell(where, f"must be a list of one or more tables, such as [[{where}]]")
             return [{"type": "file", "path": where}]
         named = {str(kind.__struct_config__.tag): kind for kind in kinds}
         cleaned = []
@@ -118,16 +112,13 @@ class _Cleaner:
             place = f"{where}[{number}]"
             kind = named.get(str(sink.get("type"))) if isinstance(sink, dict) else None
             if kind is None:
-                self._tell(f"{place}.type", 'must be "file" or "aws_secrets_manager"')
+                self.tell(f"{place}.type", 'must be "file" or "aws_secrets_manager"')
                 cleaned.append({"type": "file", "path": place})
                 continue
             rest = {key: setting for key, setting in sink.items() if key != "type"}
             stand_in = {f.name: place for f in msgspec.structs.fields(kind) if f.required}
             cleaned.append({"type": sink["type"]} | stand_in | self.table(rest, kind, place))
         return cleaned
-
-    def _tell(self, place: str, text: str) -> None:
-        self._problems.append(Problem(place, text))
 
 
 def tables_of(hint: object) -> tuple[list[type[Table]], list[type[Table]]]:

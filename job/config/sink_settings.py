@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta
 
-from job.values import EndpointUrl, FilePath, Profile, Region, Table
+from job.values import EndpointUrl, FilePath, Profile, Region, Table, default
 
 Format = Literal["json", "raw", "header", "env", "template"]
 
@@ -55,7 +55,7 @@ class SecretsManagerSinkSettings(
         Annotated[str, Meta(description="The KMS key of a secret that is created.")] | None
     ) = None
     tags: Annotated[dict[str, str], Meta(description="The tags of a secret that is created.")] = (
-        field(default_factory=dict)
+        default({})
     )
     compare_and_swap: Annotated[
         bool,

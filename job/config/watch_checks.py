@@ -1,4 +1,4 @@
-"""What can be wrong with the keys that say who is told how tokens fare."""
+"""What can be wrong with the keys of hooks and of the HTTP server."""
 
 import signal
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from job.config.request_checks import of_endpoint
 from job.config.settings import TokenSettings
 from job.config.watch_settings import HookSettings, HttpSettings
 from job.credentials.kinds import problems_of
+from job.values import numbered
 
 EVENTS = ("on_refresh", "on_trouble")
 
@@ -22,11 +23,7 @@ def of_hooks(token: TokenSettings) -> Iterator[tuple[str, str]]:
 
 def hooks_of(token: TokenSettings, event: str) -> Iterator[tuple[str, HookSettings]]:
     """Yield the hooks of an event, each with its place; a list has its numbers."""
-    value = getattr(token, event)
-    if isinstance(value, tuple):
-        yield from ((f"{event}[{number}]", hook) for number, hook in enumerate(value, 1))
-    elif value is not None:
-        yield event, value
+    return numbered(event, getattr(token, event))
 
 
 def _of_hook(hook: HookSettings, token: TokenSettings) -> Iterator[tuple[str, str]]:
@@ -55,7 +52,7 @@ def of_http(http: HttpSettings) -> Iterator[tuple[str, str]]:
 
 
 def address_of(listen: str) -> tuple[str, int] | None:
-    """Return the host and the port of `HOST:PORT`, or None if it is no such text."""
+    """Return the host and the port of `HOST:PORT`, or None for another text."""
     try:
         parts = urlsplit(f"//{listen}")
         host, port = parts.hostname, parts.port

@@ -1,4 +1,4 @@
-"""The keys that say who is told how tokens fare: people over HTTP, programs by hooks."""
+"""The keys of what observes tokens: people over HTTP, programs by hooks."""
 
 from typing import Annotated, ClassVar
 
@@ -10,6 +10,8 @@ from job.values import Duration, FilePath, OsText, Table, default
 
 class HttpSettings(Table, frozen=True, kw_only=True):
     """Where `run` answers HTTP: the status page, probes and metrics."""
+
+    otherwise: ClassVar[str] = 'must be a table: [http] with listen = "127.0.0.1:9464"'
 
     listen: Annotated[
         str, Meta(description="HOST:PORT, such as 127.0.0.1:9464; nothing is served unless set.")
@@ -28,11 +30,9 @@ class SignalSettings(Table, frozen=True, kw_only=True):
 class HookTimeout(Duration):
     """How long a hook may take."""
 
-    __slots__ = ()
-
     @classmethod
     def problem(cls, length_s: float | None) -> str:
-        """Tell also of one that leaves no time."""
+        """Refuse one that leaves no time, too."""
         return "must be over 0" if length_s == 0 else super().problem(length_s)
 
 

@@ -54,13 +54,11 @@ class SecretSettings(Table, frozen=True, kw_only=True):
 
 
 class IdentityLifetime(Duration):
-    """The life of a token of identity that AWS gives."""
-
-    __slots__ = ()
+    """The life of an identity token of AWS."""
 
     @classmethod
     def problem(cls, length_s: float | None) -> str:
-        """Tell of one that AWS doesn't take."""
+        """Tell of one that AWS does not accept."""
         fits = length_s is not None and LEAST_S <= length_s <= MOST_S
         return "" if fits else "must be from 1m to 1h"
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from job.values import AssertionLifetime, FilePath, Table, default
 
@@ -43,7 +43,7 @@ class RequestSettings(Table, frozen=True, kw_only=True):
             description="What a preset needs of your own, such as the tenant in its URL "
             "(`freshtoken providers NAME`)."
         ),
-    ] = field(default_factory=dict)
+    ] = default({})
     token_url: (
         Annotated[str, Meta(description="The token endpoint (RFC 6749 section 3.2).")] | None
     ) = None
@@ -126,7 +126,7 @@ class RequestSettings(Table, frozen=True, kw_only=True):
     assertion_claims: Annotated[
         dict[str, str],
         Meta(description="Further claims of assertions; an empty text leaves one out."),
-    ] = field(default_factory=dict)
+    ] = default({})
     assertion_type: Annotated[
         str, Meta(description="The `client_assertion_type` (RFC 7521 section 4.2).")
     ] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -171,14 +171,14 @@ class RequestSettings(Table, frozen=True, kw_only=True):
     ] = "Basic"
     extra_params: Annotated[
         dict[str, str], Meta(description="Further parameters of the token request.")
-    ] = field(default_factory=dict)
+    ] = default({})
     headers: Annotated[
         dict[str, str],
         Meta(
             description="Further headers of the token request, User-Agent among them; {uuid} in a "
             "value is a new UUID for each request."
         ),
-    ] = field(default_factory=dict)
+    ] = default({})
 
     @property
     def certificate(self) -> tuple[str, str] | None:
