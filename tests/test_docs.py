@@ -56,7 +56,7 @@ def test_the_events_reference_has_the_levels_of_the_types() -> None:
     told = {name: levels for name, (levels, _) in event_rows().items()}
     levels = {
         name: {"warning", "error"}
-        if isinstance(vars(kind).get("level"), property)
+        if isinstance(kind.level, property)
         else {kind.level}
         for name, kind in all_events().items()
     }
