@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from job.core.errors import SinkError
+from job.core.memo import Memo
 from job.core.secret import Secret
 from job.core.tokens import Record, Token
 
@@ -120,6 +121,19 @@ class Sink(Protocol):
 
         Raises Superseded when another writer has stored a newer record in the meantime.
         """
+
+
+class Memory(Protocol):
+    """Where what is known of tokens outlasts the refreshers that learned it. Neither call raises.
+
+    Losing a memo costs patience, never a token.
+    """
+
+    def load(self, name: str) -> Memo | None:
+        """Return what was saved last for the token of that name, or None."""
+
+    def save(self, name: str, memo: Memo | None) -> None:
+        """Remember this of a token, in place of what was saved before; None forgets it."""
 
 
 Turn = Callable[[float], AbstractContextManager[None]]

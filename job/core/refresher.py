@@ -20,7 +20,8 @@ from job.core.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
-from job.core.ports import Deferred, Sink, Superseded, TokenSource, Turn, at_once
+from job.core.memo import memo_of, recalled
+from job.core.ports import Deferred, Memory, Sink, Superseded, TokenSource, Turn, at_once
 from job.core.schedule import Plan, Policy, broken_promise
 from job.core.secret import Secret
 from job.core.state import Action, Alarm
@@ -37,6 +38,7 @@ class Refresher:
     __slots__ = (
         "_clock",
         "_is_deferred",
+        "_memory",
         "_outcome",
         "_plan",
         "_request_key",
@@ -57,8 +59,9 @@ class Refresher:
         clock: Clock,
         *,
         turn: Turn = at_once,
+        memory: Memory | None = None,
     ) -> None:
-        """Know nothing yet: the first step reads the sinks."""
+        """Know no more than `memory` does: the first step reads the sinks."""
         self.name = name
         self._source = source
         self._sinks = sinks
@@ -67,7 +70,10 @@ class Refresher:
         self._clock = clock
         self._turn = turn
         self._is_deferred = False
+        self._memory = memory
         self._state = state.start(clock(), len(sinks))
+        if memory and (memo := memory.load(name)):
+            self._state = recalled(self._state, self.labels, memo)
         self._outcome: list[Event] = []
 
     def step(self, *, force: bool = False) -> tuple[Event, ...]:
@@ -84,6 +90,8 @@ class Refresher:
         elif action is Action.DELIVER:
             self._deliver()
         self._raise_alarm()
+        if self._memory:
+            self._memory.save(self.name, memo_of(self._state, self.labels))
         return tuple(self._outcome)
 
     def wait_s(self) -> float:
