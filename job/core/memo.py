@@ -30,8 +30,8 @@ def memo_of(state: State, labels: Sequence[str]) -> Memo | None:
 def recalled(state: State, labels: Sequence[str], memo: Memo) -> State:
     """Return the state of a token of which this was remembered.
 
-    Failures go on counting, and what people were told is not told again. Waits are not resumed:
-    whoever starts or reloads the job has seen to the cause.
+    Failures go on counting, and what people were told is not told again. Waits end: a reload is
+    the operator's word that the cause may be gone.
     """
     deliveries = tuple(
         replace(delivery, failures=memo.sink_failures.get(label, 0))

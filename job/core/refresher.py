@@ -81,7 +81,7 @@ class Refresher:
         self._outcome = []
         if force:
             self._state = transitions.forced(self._state, self._clock())
-        elif self._is_mended():
+        elif self._cause_is_gone():
             self._state = transitions.retry_now(self._state)
         action = state.next_action(self._state, self._clock())
         self._is_deferred = force and action is not Action.EXCHANGE
@@ -154,8 +154,8 @@ class Refresher:
     def _is_due(self, *, force: bool = False) -> bool:
         return force or state.next_action(self._state, self._clock()) is Action.EXCHANGE
 
-    def _is_mended(self) -> bool:
-        """Tell whether the cause of a rejection seems to be gone before its wait is over."""
+    def _cause_is_gone(self) -> bool:
+        """Tell whether the cause of a rejection seems to have gone before the wait is over."""
         return self._state.rejected and self._source.changed()
 
     def _askable(self) -> list[int]:
@@ -217,9 +217,9 @@ class Refresher:
         self._refreshed(record, now.boot - before.boot, attempts)
 
     def _spare_s(self) -> float:
-        """Return for how long an exchange can be put off before readers are at risk.
+        """Return how long an exchange can be deferred before readers are at risk.
 
-        A retry can be for ever: it would soon use up what is kept for those who can't wait.
+        A retry can wait for ever: retries would soon use up what is kept for tokens that can't.
         """
         if self._state.failures:
             return math.inf
@@ -228,7 +228,7 @@ class Refresher:
         return min(-math.inf if risk is None else risk - t for risk in risks)
 
     def _defer(self, off: Deferred) -> None:
-        """Leave the exchange for when its turn comes, and tell people if a budget runs out."""
+        """Leave the exchange for later, and tell people if a budget runs out."""
         now = self._clock()
         self._is_deferred = True
         self._state = transitions.deferred(self._state, off.wait_s, now)
@@ -265,10 +265,10 @@ class Refresher:
             self._delivered(position, self._clock().boot - before.boot)
 
     def _yield_to(self, position: int, lost: Superseded) -> None:
-        """Take over the newer token that another writer stored, if it is one for us.
+        """Take over the newer token that another writer stored, if it was got for our request.
 
-        One from the future, by a clock that is ahead, is none, nor does it prove a rival: our own
-        is written again later.
+        A token from the future, stored by a clock that is ahead, is neither taken over nor proof of
+        a rival: our own is written again later.
         """
         winner, now = lost.winner, self._clock()
         is_other = winner.receipt.request_key != self._request_key
