@@ -176,8 +176,8 @@ def unchanged(state: State, record: Record, now: Moment) -> bool:
     """Tell whether the server returned the token in hand again, with nothing new for readers.
 
     The same token with a longer life is new once the stored expiry has come near, and so is one
-    whose stored times come from a clock that has been stepped back since. A server that counts the rest
-    of a life down rounds it differently each time, and that changes nothing.
+    whose stored times come from a clock that has been stepped back since. A server that counts the
+    rest of a life down rounds it differently each time, and that changes nothing.
     """
     held = state.record
     if held is None or held.receipt.fingerprint != record.receipt.fingerprint:
