@@ -106,12 +106,12 @@ def test_the_example_is_a_configuration() -> None:
 
 def test_the_facts_and_occasions_are_those_of_the_code() -> None:
     """The table of facts has each fact in order; the table of occasions each kind."""
-    assert first_cells("Occurrence a hook is told") == list(OCCASION.facts())
+    assert first_cells("What a hook is told") == list(OCCASION.facts())
     assert all(f"`{kind}`" in PAGE for kind in get_args(Occurrence))
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
-    """Occurrence the page promises of time is what the constants say."""
+    """What the page promises of time is what the constants say."""
     timeout = {f.name: f.default for f in msgspec.structs.fields(HookSettings)}["timeout"]
 
     assert timeout == "30s"
