@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from consumers import need
+from consumers import examples, need
 from stored import document
 
 import freshtoken_reader
@@ -86,6 +86,12 @@ def test_the_sdist_is_what_the_wheel_is_built_from(tmp_path: Path) -> None:
 def test_the_licence_is_the_one_of_freshtoken() -> None:
     """Both distributions are under one licence."""
     assert (READER / "LICENSE").read_text() == (READER.parent / "LICENSE").read_text()
+
+
+def test_its_page_shows_the_example_that_is_tested() -> None:
+    """The page of the distribution has the example of docs/consumers.md, which a test runs."""
+    page = (READER / "README.md").read_text("utf-8")
+    assert f"```python\n{examples('python', 'Python')[0]}```" in page
 
 
 @pytest.mark.parametrize("interpreter", [sys.executable, "pypy3"], ids=["this", "pypy3"])
