@@ -56,7 +56,7 @@ class Duration(float):
 
     @classmethod
     def problem(cls, length_s: float | None) -> str:
-        """Say what is wrong with a length, None for what is no duration; empty for nothing."""
+        """Say what is wrong with a length, empty for nothing; None stands for what is not one."""
         if length_s is None:
             return "is not a duration; write 30s, 5m, 1h30m or a number of seconds"
         return f"must be at least {cls.least_s:g}s" if length_s < cls.least_s else ""
@@ -118,8 +118,6 @@ def value_reader(folder: str) -> ValueReader:
     known: dict[tuple[type, object], object] = {}
 
     def read(kind: type, written: Any) -> object:  # noqa: ANN401  # a value of TOML
-        if isinstance(written, kind):
-            return written
         if type(written) not in ((str, int, float) if issubclass(kind, Duration) else (str,)):
             raise TypeError
         value = known.get((kind, written))

@@ -47,7 +47,7 @@ class Place:
         self.events: list[Event] = []
         self.clock = FakeClock()
         self.refreshers = RefresherSet(Tools(ENVIRON, "host", self.clock))
-        self.observers = Observers(self.refreshers, self.events.append, self.clock)
+        self.observers = Observers(self.refreshers, self.events.append)
 
     def config(self, text: str) -> Config:
         """Read a configuration, and put its refreshers in force."""
@@ -218,7 +218,7 @@ def test_one_pass(place: Place, tmp_path: Path) -> None:
     path = str(tmp_path / "m.prom")
     config = place.config('[http]\nlisten = "127.0.0.1:1"\n' + BASE)
     for _ in range(2):
-        observers = Observers(place.refreshers, place.events.append, place.clock)
+        observers = Observers(place.refreshers, place.events.append)
         observers.follow_once(config, path)
         observers.observe(DELIVERED)
         observers.count().write(path)

@@ -1,4 +1,4 @@
-"""From settings to what a client proves itself by, and to whom."""
+"""From settings to what proves a client, and to the endpoint that it speaks to."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -69,7 +69,7 @@ class DryRun:
         yield from self._certificate()
 
     def _encoding(self, *, may_look: bool) -> Iterator[str]:
-        """Tell of values that a server may decode or not: nobody can know but the server."""
+        """Warn of values that some servers decode and others do not; only a request would tell."""
         if self.settings.auth_method != "client_secret_basic":
             return
         values = {"client_id": self.settings.client_id}

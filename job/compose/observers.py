@@ -16,7 +16,6 @@ from job.config.client_checks import proofs_of
 from job.config.settings import TokenSettings
 from job.config.watch_checks import EVENTS, address_of, hooks_of, number_of
 from job.config.watch_settings import HookSettings, HttpSettings
-from job.core.clock import Clock
 from job.core.errors import ConfigError
 from job.core.events import Event
 from job.core.state import Alarm, alarm_of
@@ -34,11 +33,11 @@ Report = Callable[[Event], None]
 class Observers:
     """Tells the events of a job to its hooks and counters, and shows them over HTTP."""
 
-    def __init__(self, refreshers: RefresherSet, report: Report, clock: Clock) -> None:
+    def __init__(self, refreshers: RefresherSet, report: Report) -> None:
         """Observe nothing yet; `report` gets the events of hooks, and what goes through `tell`."""
         self._refreshers = refreshers
         self._report = report
-        self._clock = clock
+        self._clock = refreshers.tools.clock
         self._config: Config | None = None
         self._hooks: Hooks | None = None
         self._numbers: tuple[StatusBoard, Metrics] | None = None

@@ -58,7 +58,7 @@ class Tools:
         return self._policies.setdefault(policy, policy)
 
     def discovery(self, settings: CommonSettings) -> "Discovery | None":
-        """Return who asks for an issuer's metadata, shared by its tokens; None if nobody has to."""
+        """Return what gives an issuer's metadata, shared by its tokens; None if none are needed."""
         if settings.issuer is None or settings.token_url is not None:
             return None
         from job.oauth.discovery import Discovery  # noqa: PLC0415  # 0.1 s of CPU

@@ -1,4 +1,4 @@
-"""Which keys go with which way of proving who the client is."""
+"""Which keys go with which auth_method."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -36,7 +36,7 @@ def method_for(table: Mapping[str, object]) -> AuthMethod:
 
 
 def of_client(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the keys that say who the client is: the key, and what to do."""
+    """Yield what is wrong with the keys that identify the client: the key, and what to do."""
     if token.client_id and not token.client_id.strip():
         yield "client_id", "is empty"
     if not token.client_id and "client_id" in METHODS[token.auth_method].needs:

@@ -8,7 +8,7 @@ import msgspec
 
 from job.config import checks
 from job.config.client_checks import method_for, unused
-from job.config.presets import Preset, layered, params_amiss, presets
+from job.config.presets import Preset, layered, params_problems, presets
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.shape import Cleaner, placeholders
 
@@ -50,9 +50,9 @@ class EntryReader:
         """Tell what types can't, but nothing of the keys in `told`."""
         place = checks.place_of(name)
         preset = self._preset(settings.provider)
-        amiss = params_amiss(preset, settings.provider_params, table)
+        params = params_problems(preset, settings.provider_params, table)
         idle = (problem for problem in unused(settings) if problem[0] in table)
-        found = itertools.chain(checks.of_token(name, settings, self._presets), amiss, idle)
+        found = itertools.chain(checks.of_token(name, settings, self._presets), params, idle)
         for key, text in found:
             root = key.partition(".")[0]
             if root not in told:

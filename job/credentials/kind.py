@@ -18,7 +18,7 @@ class Kind:
     """A kind of source. `key` names its place in a table, `goes_with` are further keys it takes.
 
     `source` makes one out of its settings. `is_variable`: the place is an environment variable.
-    `is_free`: reading it costs nothing and asks nobody. `is_file`: `check` should be able to read
+    `is_free`: reading it costs nothing and runs nothing. `is_file`: `check` should be able to read
     it. `problems` yields what else is wrong with its settings: the key, and what to do.
     """
 

@@ -38,7 +38,7 @@ BY_FILE_ONLY = ("private_key", "client_assertion", "certificate_file", "key_file
 """What no variable stands for."""
 CLOSE = 0.85
 """How much alike two names of variables are for one to be a slip of the other. Where services are
-injected as variables, FRESHTOKEN_PORT and its kind are nobody's mistake."""
+injected as variables, FRESHTOKEN_PORT and the like are no mistake."""
 
 NO_CONFIGURATION = (
     "no configuration: neither {paths} is there, nor is FRESHTOKEN_CLIENT_ID set; "
@@ -74,7 +74,7 @@ class Environment:
         """Yield what is wrong by the names of the variables, and what is wrong with those."""
         token = checks.place_of(self._name)
         yield from (_as_variable(problem, token) for problem in problems)
-        yield from _amiss(self._environ)
+        yield from _variable_problems(self._environ)
 
 
 def _entry(given: Mapping[str, str]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _entry(given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _utf_8(text: str) -> str:
-    """Return the text without what is none; `Environment.explained` tells of that."""
+    """Return the text with ? for bytes that are not UTF-8; `explained` names the variable."""
     return text.encode(errors="replace").decode()
 
 
@@ -126,7 +126,7 @@ def _as_variable(problem: Problem, token: str) -> Problem:
     return Problem(variable, text.partition("; it must be")[0])
 
 
-def _amiss(environ: Mapping[str, str]) -> Iterator[Problem]:
+def _variable_problems(environ: Mapping[str, str]) -> Iterator[Problem]:
     """Yield the variables that are not ours, but nearly, and those that hold no text."""
     prefix = "FRESHTOKEN_"
     known = [name.removeprefix(prefix) for name in VARIABLES.values()]

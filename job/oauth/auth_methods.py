@@ -6,7 +6,7 @@ them.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Literal, assert_type
 
 from job.core.clock import Clock
 from job.core.secret import Secret
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TokenEndpoint:
-    """Whom the client speaks to: an endpoint, and its issuer, empty unless discovery is used."""
+    """A token endpoint, and its issuer, which is empty unless discovery is used."""
 
     token_url: str
     issuer: str = ""
@@ -31,7 +31,7 @@ class TokenEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client with what it proves itself by, and whom it speaks to."""
+    """A client, what proves it, and the endpoint that it speaks to."""
 
     settings: RequestSettings
     client_id: str
@@ -124,10 +124,9 @@ def _asserting(client: Client, assertion: Callable[[], Secret]) -> "AuthBase":
             return auth.ClientAssertion(client.client_id, assertion, settings.assertion_type)
         case "assertion":
             return auth.AssertionGrant(assertion)
-        case "bearer":
+        case bearer:
+            assert_type(bearer, Literal["bearer"])  # a further place fails here
             return auth.BearerAssertion(assertion)
-        case other:
-            assert_never(other)
 
 
 def _rules(client: Client) -> "AssertionRules":

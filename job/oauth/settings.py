@@ -34,7 +34,7 @@ SigningAlgorithm = Literal[
 
 
 class RequestSettings(Table, frozen=True, kw_only=True):
-    """What a token request is made of, but for who the client is."""
+    """What a token request is made of, except the client itself."""
 
     provider: Annotated[str, Meta(description="A preset (`freshtoken providers`).")] | None = None
     provider_params: Annotated[

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from job.compose.job import Job, Options
 from job.compose.observers import Observers
-from job.core.clock import system_clock
 from job.core.errors import ConfigError
 from job.core.events import crashed
 from job.observe.background import BackgroundReporter
@@ -70,7 +69,7 @@ def _pass(job: Job, until: float) -> list[Outcome]:
     config = job.load(with_secrets=True)
     refreshers = job.refreshers.update(config.tokens).values()
     with BackgroundReporter(job.report, drain_s=LOG_S) as report:
-        observers = Observers(job.refreshers, report, system_clock)
+        observers = Observers(job.refreshers, report)
         observers.follow_once(config, None)
         left = max(until - time.monotonic(), 0.0)
         stop_s = min(STOP_S, left / 2)

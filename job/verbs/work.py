@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from job.compose.job import Job, Options
-from job.core.clock import system_clock
 from job.core.errors import ConfigError
 from job.core.events import crashed
 from job.observe.background import BackgroundReporter
@@ -59,7 +58,7 @@ def run(options: Options, stop_timeout: str) -> int:
                 threading.excepthook = lambda dead: report(
                     crashed(dead.exc_value or Exception(), None)
                 )
-                observers = Observers(job.refreshers, report, system_clock)
+                observers = Observers(job.refreshers, report)
                 daemon = _daemon(job, config, observers, stop_s)
                 observers.follow(config, daemon.is_alive)
                 signals.hand_to(daemon.obey)
@@ -136,7 +135,7 @@ def once(  # one argument for each option
         refreshers = job.refreshers.update(config.tokens)
         chosen = [refreshers[name] for name in chosen_names(names, refreshers)]
         with BackgroundReporter(job.report, drain_s=LOG_READ_S) as report:
-            observers = Observers(job.refreshers, report, system_clock)
+            observers = Observers(job.refreshers, report)
             observers.follow_once(config, metrics_file)
             one = Pass(chosen, observers.tell, force=force, timeout_s=timeout_s)
             signals.hand_to(one.stop)
