@@ -21,8 +21,8 @@ ROOMS = """
     __main__
     reader
     cli
-    demo
     verbs
+    demo
     runners
     compose
     inventory
@@ -48,10 +48,10 @@ FENCES: dict[str, set[str]] = {
     "click": {"cli", "verbs"},
     "cryptography": {"oauth"},
     "jwt": {"oauth"},
-    "msgspec": {"cli", "compose", "config", "sinks", "values"},
+    "msgspec": {"compose", "config", "sinks", "values", "verbs"},
     "prometheus_client": {"observe"},
     "requests": {"http", "oauth", "reader", "verbs"},
-    "rich": {"demo", "verbs"},
+    "rich": {"verbs"},
     "structlog": {"observe"},
     "waitress": {"observe"},
     "urllib3": {"http"},

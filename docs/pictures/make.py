@@ -14,6 +14,7 @@ from pathlib import Path
 
 import page_fixtures
 from browser import Browser, Tab, find_chromium
+from job.demo.view import DemoView
 from rich.console import Console
 
 from job.compose.refreshers import Wiring
@@ -21,7 +22,6 @@ from job.config import load
 from job.core.clock import system_clock
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.demo.view import DemoView
 from job.runners.daemon import Daemon
 
 FOLDER = Path(__file__).parent
