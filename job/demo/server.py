@@ -87,25 +87,15 @@ class ServerResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
 class Refusal(Exception):
     """Raised inside the server; `hint` tells a developer what was wrong, `debug` an operator."""
 
-    def __init__(
-        self,
-        code: str,
-        hint: str,
-        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
-        headers: Mapping[str, str] | None = None,
-        *,
-        debug: str = "",
-    ) -> None:
-        """Keep what the error answer is made of."""
-        super().__init__(code, hint)
-        self.code = code
-        self.hint = hint
-        self.status = status
-        self.headers = headers or {}
-        self.debug = debug
+    code: str
+    hint: str
+    status: HTTPStatus = HTTPStatus.BAD_REQUEST
+    headers: Mapping[str, str] = field(default_factory=dict)
+    debug: str = ""
 
     def answer(self) -> ServerResponse:
         """Return the error answer: RFC 6749 section 5.2 with the members that Hydra adds."""
@@ -117,7 +107,7 @@ class Refusal(Exception):
             "error_debug": self.debug,
         }
         said = {name: value for name, value in body.items() if value}
-        return ServerResponse(self.status, said, NO_STORE | dict(self.headers))
+        return ServerResponse(self.status, said, {**NO_STORE, **self.headers})
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +242,7 @@ class AuthorizationServer:
 
 def _unauthenticated(method: str, hint: str = "", *, debug: str = "") -> Refusal:
     """Refuse a client; RFC 6749 section 5.2 wants a challenge if it used the header."""
-    challenge = CHALLENGE if method == "client_secret_basic" else None
+    challenge = CHALLENGE if method == "client_secret_basic" else {}
     return Refusal("invalid_client", hint, HTTPStatus.UNAUTHORIZED, challenge, debug=debug)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from job.core.events import (
     ClockStepped,
@@ -10,7 +10,6 @@ from job.core.events import (
     JobCrashed,
     JobStarted,
     JobStopped,
-    Level,
     TokenAdopted,
     TokenAtRisk,
     TokenDelivered,
@@ -43,18 +42,8 @@ SENTENCES: Mapping[type[Event], str] = {
 """One sentence for each event that a demo can show; `{x_in}` is the time left until `x_at`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """One line of the story: when, about whom, what."""
-
-    at: float
-    who: str
-    what: str
-    level: Level
-
-
-def happening(event: Event, now: float) -> Happening | None:
-    """Return what to tell people about an event seen at `now`, or None if it is of no interest."""
+def told(event: Event, now: float) -> tuple[str, str] | None:
+    """Return whom an event seen at `now` is about, and the sentence; None if of no interest."""
     sentence = SENTENCES.get(type(event))
     if sentence is None:
         return None
@@ -66,7 +55,7 @@ def happening(event: Event, now: float) -> Happening | None:
     }
     promise = _length(fields.get("min_validity_s", 0))
     what = sentence.format_map(fields | waits | {"promise": promise})
-    return Happening(now, fields.get("token") or JOB, what, event.level)
+    return fields.get("token") or JOB, what
 
 
 def _length(seconds: float) -> str:

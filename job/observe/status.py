@@ -12,8 +12,7 @@ from job.core.text import duration
 
 TokenState = Literal["current", "due", "at_risk", "expired", "missing", "unreadable", "unknown"]
 """`due` is past its refresh time or waits for a newer token, `at_risk` has less than the promise
-left; `missing` means that a sink holds none, `unreadable` that it can't be read, `unknown` that it
-was not read yet."""
+left; a sink that is `missing` holds none, and one that is `unknown` was not read yet."""
 
 OK, WARNING, CRITICAL = 0, 1, 2
 """Severities, as monitoring plugins have them."""
@@ -123,9 +122,9 @@ class TokenStatus:
     @property
     def troubles(self) -> list[tuple[str, TokenState, Trouble]]:
         """Return what goes wrong with the exchanges, and by the label of each sink, with that."""
-        found = [("", self.state, self.trouble)]
-        found += [(sink.label, sink.state, sink.trouble) for sink in worst_first(self.sinks)]
-        return [(label, state, trouble) for label, state, trouble in found if trouble]
+        own = [("", self.state, self.trouble)] if self.trouble else []
+        sinks = worst_first(self.sinks)
+        return own + [(sink.label, sink.state, sink.trouble) for sink in sinks if sink.trouble]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +181,7 @@ Ranked = TypeVar("Ranked", bound=TokenStatus | SinkStatus)
 
 def worst_first(found: Iterable[Ranked]) -> list[Ranked]:
     """Return tokens, or sinks, in the order that a person on call wants, soonest expiry first."""
-
-    def rank(one: TokenStatus | SinkStatus) -> tuple[int, float]:
-        return _badness(one.state), float("inf") if one.expires_at is None else one.expires_at
-
-    return sorted(found, key=rank)
+    return sorted(found, key=lambda one: (_badness(one.state), one.expires_at or float("inf")))
 
 
 def severity(tokens: Iterable[TokenStatus]) -> int:
@@ -204,12 +199,9 @@ def headline(
 
     `left` writes the time from now to a moment.
     """
-    states, of_all = (
-        [token.state for token in tokens],
-        f"of {len(tokens)} token{'s'[: len(tokens) - 1]}",
-    )
-    bad = [state for state in states if STATES[state].needs_people]
-    if bad:
+    states, count = [token.state for token in tokens], len(tokens)
+    of_all = f"of {count} token{'s'[: count - 1]}"
+    if bad := [state for state in states if STATES[state].needs_people]:
         verb = "needs" if len(bad) == 1 else "need"
         return f"{len(bad)} {of_all} {verb} you", min(bad, key=_badness)
     if "unknown" in states:

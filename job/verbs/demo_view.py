@@ -18,7 +18,7 @@ from job.core.events import Event, Level
 from job.core.refresher import Refresher
 from job.demo.server import AuthorizationServer
 from job.demo.setup import clients_of, write_configuration
-from job.demo.story import JOB, Happening, happening
+from job.demo.story import JOB, told
 from job.demo.tally import Tally
 from job.observe.status_board import StatusBoard
 from job.runners.daemon import Daemon
@@ -28,8 +28,6 @@ from job.verbs.status_terminal import Picture, clock_time
 EVENTS_SHOWN = 8
 DRAWS_PER_SECOND = 4
 LEVEL_STYLES: Mapping[Level, str] = {
-    "debug": "dim",
-    "info": "",
     "warning": "yellow",
     "error": "bold yellow",
     "critical": "bold red",
@@ -56,21 +54,24 @@ class DemoView:
         self._width = max(map(len, (JOB, *names)))
         self._board = StatusBoard(refreshers, lambda _: "", clock)
         self._clock = clock
-        self._story: deque[Happening] = deque(maxlen=EVENTS_SHOWN)
+        self._story: deque[Text] = deque(maxlen=EVENTS_SHOWN)
 
     def observe(self, event: Event) -> str | None:
         """Take in an event, and return it as one plain line, or None if it is of no interest."""
         self._board.observe(event)
         self.tally.observe(event)
-        told = happening(event, self._clock().wall)
-        if told is None:
+        now = self._clock().wall
+        found = told(event, now)
+        if found is None:
             return None
-        self._story.append(told)
-        return f"{clock_time(told.at)}  {told.who:<{self._width}}  {told.what}"
+        at, who, what = clock_time(now), f"{found[0]:<{self._width}}", found[1]
+        style = LEVEL_STYLES.get(event.level, "")
+        self._story.append(_one_line((f"{at}  ", "dim"), f"{who}  ", (what, style)))
+        return f"{at}  {who}  {what}"
 
     def picture(self, height: int) -> Picture:
         """Return how the tokens are now, and the last events below."""
-        now, events = self._clock().wall, [self._event(told) for told in self._story.copy()]
+        now, events = self._clock().wall, tuple(self._story.copy())
         return Picture(self._board.statuses(), now, height, self._above, events, labels=False)
 
     def live(self, console: Console) -> Live | None:
@@ -82,10 +83,6 @@ class DemoView:
             get_renderable=lambda: self.picture(console.height),
             refresh_per_second=DRAWS_PER_SECOND,
         )
-
-    def _event(self, told: Happening) -> Text:
-        who, style = f"{told.who:<{self._width}}  ", LEVEL_STYLES[told.level]
-        return _one_line((f"{clock_time(told.at)}  ", "dim"), who, (told.what, style))
 
 
 def _heading(endpoint: str, commands: Sequence[str]) -> Iterator[Text]:
