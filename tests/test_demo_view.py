@@ -30,7 +30,7 @@ from job.core.events import (
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.tokens import Token
-from job.demo.story import told
+from job.demo.story import sentence_of
 from job.demo.tally import Tally
 from job.verbs.demo_view import DemoView
 
@@ -177,7 +177,7 @@ def test_a_wait_ends_at_0_and_not_before(seconds: float, text: str) -> None:
     """What is still to come is never said to come in 0 s."""
     sentence = f"refresh failed (unavailable), trying again in {text}: it answers 503"
     failed = replace(refresh_failed(), retry_at=START)
-    assert told(failed, START - seconds) == ("orders", sentence)
+    assert sentence_of(failed, START - seconds) == ("orders", sentence)
 
 
 def test_outcomes_are_counted() -> None:

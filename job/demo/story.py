@@ -42,7 +42,7 @@ SENTENCES: Mapping[type[Event], str] = {
 """One sentence for each event that a demo can show; `{x_in}` is the time left until `x_at`."""
 
 
-def told(event: Event, now: float) -> tuple[str, str] | None:
+def sentence_of(event: Event, now: float) -> tuple[str, str] | None:
     """Return whom an event seen at `now` is about, and the sentence; None if of no interest."""
     sentence = SENTENCES.get(type(event))
     if sentence is None:

@@ -18,7 +18,7 @@ OK, WARNING, CRITICAL = 0, 1, 2
 """Severities, as monitoring plugins have them."""
 
 
-class Meaning(NamedTuple):
+class StateMeaning(NamedTuple):
     """What a state means to people."""
 
     mark: str
@@ -27,14 +27,14 @@ class Meaning(NamedTuple):
     needs_people: bool = False
 
 
-STATES: Mapping[TokenState, Meaning] = {
-    "expired": Meaning("✖", "expired", CRITICAL, needs_people=True),
-    "missing": Meaning("✖", "missing", CRITICAL, needs_people=True),
-    "unreadable": Meaning("✖", "unreadable", CRITICAL, needs_people=True),
-    "at_risk": Meaning("▲", "at risk", WARNING, needs_people=True),
-    "unknown": Meaning("○", "not looked at yet", CRITICAL),
-    "due": Meaning("◐", "refresh is due", WARNING),
-    "current": Meaning("●", "good", OK),
+STATES: Mapping[TokenState, StateMeaning] = {
+    "expired": StateMeaning("✖", "expired", CRITICAL, needs_people=True),
+    "missing": StateMeaning("✖", "missing", CRITICAL, needs_people=True),
+    "unreadable": StateMeaning("✖", "unreadable", CRITICAL, needs_people=True),
+    "at_risk": StateMeaning("▲", "at risk", WARNING, needs_people=True),
+    "unknown": StateMeaning("○", "not looked at yet", CRITICAL),
+    "due": StateMeaning("◐", "refresh is due", WARNING),
+    "current": StateMeaning("●", "good", OK),
 }
 """Every state, the worst first: the order that a person on call wants."""
 VALID: frozenset[TokenState] = frozenset({"current", "due", "at_risk"})

@@ -18,7 +18,7 @@ from job.core.events import Event, Level
 from job.core.refresher import Refresher
 from job.demo.server import AuthorizationServer
 from job.demo.setup import clients_of, write_configuration
-from job.demo.story import JOB, told
+from job.demo.story import JOB, sentence_of
 from job.demo.tally import Tally
 from job.observe.status_board import StatusBoard
 from job.runners.daemon import Daemon
@@ -61,7 +61,7 @@ class DemoView:
         self._board.observe(event)
         self.tally.observe(event)
         now = self._clock().wall
-        found = told(event, now)
+        found = sentence_of(event, now)
         if found is None:
             return None
         at, who, what = clock_time(now), f"{found[0]:<{self._width}}", found[1]
