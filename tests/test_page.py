@@ -77,8 +77,8 @@ def read(*tokens: RefresherStatus, now: float = START + 800, query: str = "") ->
         ),
     ],
 )
-def test_the_verdict(tokens: list[RefresherStatus], words: str) -> None:
-    """The first line, and the title of the tab, answer the question of whoever is on call."""
+def test_the_headline(tokens: list[RefresherStatus], words: str) -> None:
+    """The first line, and the title of the tab, answer the question of a person on call."""
     reader = read(*tokens)
     assert reader.text.count(words) == 2
     title = re.search("<title>(.*)</title>", StatusPage()(tokens, START + 800).html)

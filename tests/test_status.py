@@ -1,4 +1,4 @@
-"""How every token fares in every sink."""
+"""What `freshtoken status` shows of every token."""
 
 import re
 from pathlib import Path

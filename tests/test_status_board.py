@@ -256,7 +256,7 @@ def test_events_of_the_whole_job_change_nothing() -> None:
 
 
 def test_an_alarm_is_no_attempt() -> None:
-    """What is told of readers is seen in the state; the history has exchanges only."""
+    """What readers have is seen in the state; the history has exchanges only."""
     night = Night(token(), DOWN)
     night.play()
     status = night.play(3300)

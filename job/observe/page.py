@@ -15,14 +15,7 @@ from html import escape
 from job import __version__
 from job.core.text import duration
 from job.observe.http import Page
-from job.observe.status import (
-    STATES,
-    Attempt,
-    RefresherStatus,
-    SinkStatus,
-    TokenState,
-    headline,
-)
+from job.observe.status import STATES, Attempt, RefresherStatus, SinkStatus, TokenState, headline
 
 SEARCH_FROM = 10
 """With so many tokens, there is a search."""

@@ -5,7 +5,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.live import Live
@@ -139,18 +139,9 @@ def _work(
         if live:
             stack.enter_context(live)
         if length_s is not None:
-            stack.enter_context(_ending(daemon, length_s))
+            timer = threading.Timer(length_s, daemon.stop, ["the time is over"])
+            timer.start()
+            stack.callback(timer.join)
+            stack.callback(timer.cancel)
         signals.hand_to(daemon.obey)
         daemon.run()
-
-
-@contextmanager
-def _ending(daemon: Daemon, length_s: float) -> Iterator[None]:
-    """Stop the daemon after a while."""
-    timer = threading.Timer(length_s, daemon.stop, ["the time is over"])
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()

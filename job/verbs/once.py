@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from job.compose.observers import Watch
 
 LOG_READ_S = 5.0
-"""How long it waits for whoever reads its log, when all else is done."""
+"""How long it waits for a reader of its log, when all else is done."""
 HOOKS_SETTLE_S = 30.0
 """How long it waits for hooks and their further tries."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from job.runners.daemon import Daemon
 
 LOG_HANGS_S = 0.25
-"""How long it waits for whoever reads its log, when all else is done."""
+"""How long it waits for a reader of its log, when all else is done."""
 HOOKS_S = 0.25
 """How long it waits for hooks at work; they go on without it, but for their failures."""
 

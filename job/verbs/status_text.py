@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from job.core.text import duration, wrapped
 from job.observe.status import STATES, SinkStatus, TokenStatus, headline, worst_first
 
-HEADS = ("TOKEN", "STATE", "TIME LEFT", "REFRESH", "SINK")
-
 
 def rows(tokens: Sequence[TokenStatus], now: float) -> Iterator[dict[str, str | int | None]]:
     """Yield a row for each sink of each token, in the order of the configuration."""
@@ -29,7 +27,7 @@ def table(tokens: Sequence[TokenStatus], now: float) -> Iterator[str]:
     """Yield plain lines: the one sentence, a table, and below it what is wrong and what to do."""
     yield headline(tokens, now)[0]
     yield ""
-    cells = [HEADS]
+    cells = [("TOKEN", "STATE", "TIME LEFT", "REFRESH", "SINK")]
     cells += [
         (name, STATES[sink.state].word, time_left(sink, now), refresh(sink, now), sink.label)
         for name, sink in sinks_in_order(tokens)
