@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws import Faults, refuse
 from fakes import START, record, token
+from sinks import file_sink, secret_sink
 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.ports import Sink, Superseded
 from job.core.tokens import FormatName, OutputFormat, Record, record_of
-from job.sinks.file import FileSink
-from job.sinks.secrets_manager import SecretsManagerSink
+from job.sinks.record_sink import RecordSink
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -36,8 +36,8 @@ class FilePlace:
         self.path = folder / "token"
         self.layout = OutputFormat(kind, "tiki", TEMPLATE if kind == "template" else "")
 
-    def sink(self, **settings: bool) -> FileSink:
-        return FileSink(str(self.path), self.layout, **settings)
+    def sink(self, **settings: bool) -> RecordSink:
+        return file_sink(str(self.path), self.layout, **settings)
 
     def value(self) -> str | None:
         """Return what a reader of this place finds."""
@@ -96,9 +96,9 @@ class SecretPlace:
         self.more = more
         self.keeps_all = kind == "json" or "json_key" in more
 
-    def sink(self, **settings: bool) -> SecretsManagerSink:
+    def sink(self, **settings: bool) -> RecordSink:
         chosen = {"create": True} | self.more | settings
-        return SecretsManagerSink(SECRET_ID, self.layout, lambda: self.aws, **chosen)
+        return secret_sink(SECRET_ID, self.layout, lambda: self.aws, **chosen)
 
     def value(self) -> str | None:
         try:

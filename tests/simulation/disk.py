@@ -39,7 +39,7 @@ class DiskStore:
     def sink(self, process: Process) -> Sink:
         """As job/compose/refreshers.py does at each start, remove first what dead writers left."""
         file.sweep([self.path])
-        return file.FileSink(self.path, self._layout, sleep=process.wait)
+        return file.file_sink(self.path, self._layout, sleep=process.wait)
 
     def texts(self) -> Iterator[tuple[str, float]]:
         if os.path.exists(self.path):
