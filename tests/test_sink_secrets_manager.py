@@ -798,17 +798,15 @@ def test_a_method_ends_at_its_deadline(aws: "Client", faults: Faults) -> None:
 
 @pytest.mark.fault("aws-silent")
 def test_a_silent_endpoint_is_left_in_time(aws: "Client", faulty_aws: FaultyAws) -> None:
-    """A call ends by the client's own timeout, in our thread, and the next one works."""
+    """A call ends by the client's own timeout, and the next one works."""
     stored(aws)
     client = make_client(faulty_aws.url, read_timeout=0.3)
     sink = secret_sink(ID, JSON, lambda: client)
     faulty_aws.faults.plan("GetSecretValue", faulty_aws.stay_silent)
-    threads = threading.active_count()
     error = error_of(sink.read)
 
     assert (type(error), error.code) == (SinkUnavailable, "unreachable")
     assert (sink.read(), faulty_aws.faults.calls.count("GetSecretValue")) == (T0, 2)
-    assert threading.active_count() <= threads + 2  # the server's, one for each connection
     client.close()
 
 

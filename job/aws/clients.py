@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     AnyClient = SecretsManagerClient | SSMClient | STSClient
 
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 10
+"""How long a call waits for a connection, and then for anything of its answer."""
+
 Service = Literal["secretsmanager", "ssm", "sts"]
 
 
@@ -72,8 +75,8 @@ class _SharedClient:
         region, endpoint_url, profile = self._account
         # botocore's own defaults wait 60 s for a socket, and retry beside our schedule.
         config = Config(
-            connect_timeout=3,
-            read_timeout=10,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
             retries={"mode": "standard", "total_max_attempts": 1},
             max_pool_connections=50,
         )
