@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes import START, FakeClock, record
+from sinks import file_sink
 from token_server import TokenServer, answer, authority, refusal
 
 from job.compose.refreshers import Wiring
@@ -268,9 +269,8 @@ def test_sinks_are_read(tmp_path: Path) -> None:
 def store(folder: Path, url: str) -> None:
     """Put a token where the sink of the configuration is."""
     from job.core.tokens import OutputFormat  # noqa: PLC0415
-    from job.sinks.file import FileSink  # noqa: PLC0415  # for this one use
 
-    FileSink(str(folder / "one.json"), OutputFormat("json", "one")).write(record(key=url))
+    file_sink(str(folder / "one.json"), OutputFormat("json", "one")).write(record(key=url))
 
 
 @pytest.mark.usefixtures("aws_environ")

@@ -8,10 +8,10 @@ import pytest
 from fakes import START
 
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.sink_settings import FileSinkSettings
 from job.core.secret import Secret
 from job.oauth.response import read_token
 from job.oauth.token_response import Answer, ResponseRules
+from job.sinks.file import FileSinkSettings
 from job.verbs.probe_report import Exchanged, ProbeReport, Survival, report, warning
 
 UNKNOWN = Survival(None, "neither probe_url nor introspection_url is set")

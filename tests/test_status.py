@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from fakes import START, MemorySink, record
+from sinks import file_sink
 
 from job.compose.refreshers import Wiring
 from job.compose.token_source import key_of
@@ -14,14 +15,11 @@ from job.core.errors import SinkRejected, SinkUnavailable
 from job.core.schedule import Policy
 from job.core.tokens import OutputFormat, Record
 from job.observe.status import SinkStatus, TokenState, TokenStatus, Trouble, headline, severity
-from job.sinks.file import FileSink
 from job.verbs.get import current_record
 from job.verbs.status_read import (
-    FILES_S,
     LATE,
     NOT_REFRESHED,
     OTHER_REQUEST,
-    STORES_S,
     Look,
     looks,
     statuses,
@@ -152,7 +150,7 @@ def test_every_sink_of_every_token_has_a_row(tmp_path: Path) -> None:
         }
     )
     config = Config(tokens, str(tmp_path), "here")
-    stored = FileSink(str(tmp_path / "a1.json"), OutputFormat("json", "a"))
+    stored = file_sink(str(tmp_path / "a1.json"), OutputFormat("json", "a"))
     stored.write(record(key=key_of(tokens["a"])))
     found = looks(config, Wiring({}, "host", system_clock))
     for one in found:
@@ -179,7 +177,7 @@ def test_a_watcher_reads_files_often_and_stores_seldom(tmp_path: Path) -> None:
     }
     config = Config(tokens_of({"tokens": {"a": token}}), str(tmp_path), "here")
     file, store = looks(config, Wiring({}, "host", system_clock))
-    assert (file.every_s, store.every_s) == (FILES_S, STORES_S)
+    assert (file.every_s, store.every_s) == (2.0, 30.0)
     assert store.status(START) == SinkStatus("aws-secrets-manager:b", "unknown")
     assert file.is_old(100.0)
     file.read(100.0)

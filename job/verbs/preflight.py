@@ -3,7 +3,6 @@
 It mints nothing and writes nothing.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,7 +12,6 @@ from job.compose.refreshers import Wiring
 from job.compose.token_source import token_url_of
 from job.config import Config
 from job.config.settings import TokenSettings
-from job.config.sink_settings import FileSinkSettings, SinkSettings
 from job.core.clock import Clock
 from job.core.errors import ExchangeError, RequestRejected, SecretUnavailable, SinkError
 from job.core.ports import Sink
@@ -21,6 +19,7 @@ from job.oauth.error_response import error_response_of
 from job.oauth.metadata import Metadata
 from job.oauth.request import TokenRequest, prepared
 from job.oauth.token_response import Answer, members_of
+from job.sinks.settings import SinkSettings
 
 SKEW_S = 30.0
 NO_ENDPOINT = (404, 405, 407, 410, 429)
@@ -43,7 +42,7 @@ def preflight(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterat
     yield from _server(settings, config, wiring, clock)
     sinks = wiring.sinks(name, settings, config.folder)
     for sink, kind in zip(sinks, settings.sinks, strict=True):
-        yield _sink(sink, kind, config.folder)
+        yield _sink(sink, kind.resolved(config.folder))
 
 
 def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[PreflightResult]:
@@ -128,15 +127,12 @@ def _clock(answer: Answer) -> Iterator[PreflightResult]:
     yield PreflightResult("clock", good=abs(skew) <= SKEW_S, text=f"this machine's is {text}")
 
 
-def _sink(sink: Sink, kind: SinkSettings, folder: str) -> PreflightResult:
+def _sink(sink: Sink, settings: SinkSettings) -> PreflightResult:
     try:
         record = sink.read()
     except SinkError as error:
         return PreflightResult("sink", good=False, text=error.message)
-    if isinstance(kind, FileSinkSettings):
-        place = os.path.dirname(os.path.join(folder, kind.path))
-        if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
-            text = f"{place} can't be written by this user; give the permission, or run as another"
-            return PreflightResult("sink", good=False, text=text)
+    if text := settings.unwritable():
+        return PreflightResult("sink", good=False, text=text)
     holds = "holds a token" if record else "holds no token yet"
     return PreflightResult("sink", good=True, text=f"{sink.label} {holds}")

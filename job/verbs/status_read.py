@@ -8,7 +8,6 @@ from operator import attrgetter
 from job.compose.refreshers import Wiring
 from job.compose.token_source import key_of
 from job.config import Config
-from job.config.sink_settings import FileSinkSettings
 from job.core.errors import SinkError
 from job.core.ports import Sink
 from job.core.schedule import Policy, due_at, risk_at
@@ -22,8 +21,6 @@ OTHER_REQUEST = (
     "it was got for another request, the configuration has changed since; `freshtoken run` or "
     "`freshtoken once` replaces it"
 )
-FILES_S, STORES_S = 2.0, 30.0
-"""How often a watcher reads a file, and a store whose every read is a request and costs money."""
 
 
 @dataclass(slots=True)
@@ -34,7 +31,7 @@ class Look:
     sink: Sink
     request_key: str
     policy: Policy
-    every_s: float = FILES_S
+    every_s: float = 2.0
     read_at: float | None = None
     found: Record | SinkError | None = None
 
@@ -91,16 +88,12 @@ class Look:
 def looks(config: Config, wiring: Wiring) -> list[Look]:
     """Return every sink of every token, in the order of the configuration; none is read yet."""
     return [
-        Look(name, sink, key_of(token), wiring.policy(token), _every_s(settings))
+        Look(name, sink, key_of(token), wiring.policy(token), settings.read_interval_s)
         for name, token in config.tokens.items()
         for settings, sink in zip(
             token.sinks, wiring.sinks(name, token, config.folder), strict=True
         )
     ]
-
-
-def _every_s(settings: object) -> float:
-    return FILES_S if isinstance(settings, FileSinkSettings) else STORES_S
 
 
 def statuses(found: Sequence[Look], now: float) -> list[TokenStatus]:
