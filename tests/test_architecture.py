@@ -20,8 +20,8 @@ PACKAGE = ROOT / "job"
 ROOMS = """
     __main__
     cli
-    demo
     verbs
+    demo
     runners
     compose
     inventory
@@ -48,7 +48,7 @@ FENCES: dict[str, set[str]] = {
     "msgspec": {"compose", "config", "credentials", "oauth", "sinks", "values"},
     "prometheus_client": {"observe"},
     "requests": {"http", "oauth", "verbs"},
-    "rich": {"demo", "verbs"},
+    "rich": {"verbs"},
     "structlog": {"observe"},
     "waitress": {"observe"},
     "urllib3": {"http"},

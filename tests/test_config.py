@@ -15,10 +15,11 @@ from job.config import Config, tokens_of
 from job.config.presets import presets
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.shape import Problem
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.core.errors import ConfigError
 from job.credentials.settings import SecretSettings
 from job.inventory.kinds import load
+from job.sinks.file import FileSinkSettings
+from job.sinks.secrets_manager import SecretsManagerSinkSettings
 from job.values import Duration, FilePath
 
 HIDDEN = "hunter2hunter2"

@@ -15,9 +15,10 @@ from job import config
 from job.config.json_schema import json_schema
 from job.config.settings import CommonSettings, ConfigFile, TokenSettings
 from job.config.shape import tables_of
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.core.errors import ConfigError
 from job.credentials.settings import SecretSettings
+from job.sinks.file import FileSinkSettings
+from job.sinks.secrets_manager import SecretsManagerSinkSettings
 from job.values import MAX_DURATION_S, Duration, value_reader
 
 DURATION = "is not a duration; write 30s, 5m, 1h30m or a number of seconds"

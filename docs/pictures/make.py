@@ -9,7 +9,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import page_fixtures
@@ -19,11 +19,12 @@ from rich.console import Console
 from job.compose.refreshers import RefresherSet
 from job.compose.tools import Tools
 from job.core.clock import system_clock
+from job.core.refresher import Refresher
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.demo.view import DemoView
 from job.inventory.kinds import load
 from job.runners.daemon import Daemon
+from job.verbs.demo_view import DemoView
 
 FOLDER = Path(__file__).parent
 NIGHT = 1_764_000_000
@@ -96,19 +97,14 @@ def recording() -> str:
             Path(folder, f"{name}.secret").write_text(client.secret.reveal())
             with path.open("a") as file:
                 file.write(TABLE.format(name=name, url=server.token_url))
-        files = {name: f"{folder}/{name}.json" for name in NAMES}
-        commands = (f"cat {files['tiki']}", f"freshtoken status --watch --config {path}")
-        view = DemoView(server.token_url, files, commands)
-        return animated(list(frames(view, str(path))))
+        composed = RefresherSet(Tools({}, "demo", system_clock))
+        commands = (f"cat {folder}/tiki.json", f"freshtoken status --watch --config {path}")
+        view = DemoView(server.token_url, NAMES, commands, composed.in_force)
+        return animated(list(frames(view, lambda: composed.update(load(str(path), {}).tokens))))
 
 
-def frames(view: DemoView, path: str) -> Iterator[str]:
+def frames(view: DemoView, refreshers: Callable[[], Mapping[str, Refresher]]) -> Iterator[str]:
     """Run the job, and yield the picture at each second."""
-    composed = RefresherSet(Tools({}, "demo", system_clock))
-
-    def refreshers() -> Mapping[str, object]:
-        return composed.update(load(path, {}).tokens)
-
     daemon = Daemon(refreshers(), view.observe, lambda _: refreshers())
     worker = threading.Thread(target=daemon.run)
     worker.start()
@@ -128,7 +124,7 @@ def drawn(view: DemoView, number: int) -> str:
         console = Console(
             file=nowhere, record=True, width=width, height=height, force_terminal=True
         )
-        console.print(view.render(time.time()))
+        console.print(view.picture(height))
         svg = console.export_svg(code_format=FRAME, unique_id=f"f{number}")
     return CLIPPING.sub("", svg).replace("DELAY", str(number), 1)
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 from job.config.limit_checks import endpoint_of
 from job.config.settings import TokenSettings
-from job.config.sink_settings import FileSinkSettings
 from job.core.clock import Clock
 from job.limits.budget_file import BudgetFile
 from job.limits.limiter import Gate, Throttle
@@ -25,9 +24,8 @@ class Limits:
         """Have what each client spends kept beside the first file of its tokens, for good."""
         for settings in tokens:
             if settings.max_exchanges is not None:
-                files = (sink.path for sink in settings.sinks if isinstance(sink, FileSinkSettings))
-                for path in files:
-                    client = client_of(settings)
+                client = client_of(settings)
+                for path in filter(None, (sink.local_path for sink in settings.sinks)):
                     self._files.setdefault(client, BudgetFile(path, client))
 
     def file(self, settings: TokenSettings) -> BudgetFile | None:

@@ -1,25 +1,20 @@
 """From settings to refreshers: the composition root. What is heavy is built when first needed."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from job.aws.clients import Account
 from job.compose.token_source import LazySource, key_of, source_of
 from job.compose.tools import Tools
 from job.config.settings import TokenSettings
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
 from job.core.ports import Sink, TokenSource
 from job.core.refresher import Refresher
 from job.core.schedule import Plan
 from job.core.secret import Secret
-from job.core.tokens import OutputFormat
 from job.credentials.watched import WatchedSecret
 from job.limits.limiter import Gate
 from job.oauth.rotation import RotatingSource
-from job.sinks.file import FileSink, sweep
-
-if TYPE_CHECKING:
-    from job.sinks.secrets_manager import SecretsManagerSink
+from job.sinks.file import sweep
+from job.sinks.kinds import sink_of
 
 
 class Composed(NamedTuple):
@@ -60,7 +55,7 @@ class RefresherSet:
         that is known of it.
         """
         sinks = (sink for settings in tokens.values() for sink in settings.sinks)
-        sweep(sink.path for sink in sinks if isinstance(sink, FileSinkSettings))
+        sweep(path for sink in sinks if (path := sink.local_path))
         self.tools.limits.place(tokens.values())
         before, made = self._composed, {}
         for name, settings in tokens.items():
@@ -84,42 +79,7 @@ class RefresherSet:
 
 def sinks_of(name: str, settings: TokenSettings, tools: Tools) -> list[Sink]:
     """Return a token's sinks in the order of the configuration."""
-    return [_sink(name, sink, tools) for sink in settings.sinks]
-
-
-def _sink(name: str, settings: SinkSettings, tools: Tools) -> Sink:
-    layout = OutputFormat(settings.format, name, settings.template or "")
-    match settings:
-        case FileSinkSettings():
-            return FileSink(
-                settings.path,
-                layout,
-                mode=int(settings.mode, 8),
-                owner=settings.owner,
-                group=settings.group,
-                overwrite=settings.overwrite,
-            )
-        case _:
-            return _secrets_manager(settings, layout, tools)
-
-
-def _secrets_manager(
-    settings: SecretsManagerSinkSettings, layout: OutputFormat, tools: Tools
-) -> "SecretsManagerSink":
-    from job.sinks import secrets_manager  # noqa: PLC0415  # 20 ms of CPU
-
-    account = Account(settings.region, settings.endpoint_url, settings.profile)
-    return secrets_manager.SecretsManagerSink(
-        settings.secret_id,
-        layout,
-        tools.aws.secrets_manager(account),
-        json_key=settings.json_key,
-        create=settings.create,
-        kms_key_id=settings.kms_key_id,
-        tags=settings.tags,
-        compare_and_swap=settings.compare_and_swap,
-        overwrite=settings.overwrite,
-    )
+    return [sink_of(sink, name, tools.aws) for sink in settings.sinks]
 
 
 def _rotating(source: LazySource, gate: Gate) -> TokenSource:

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from job.config.sink_settings import SinkSettings
 from job.config.watch_settings import Hooks, HttpSettings
 from job.core.rate import Rate
 from job.credentials.settings import AssertionSettings, SecretSettings
 from job.oauth.settings import RequestSettings
+from job.sinks.kinds import AnySinkSettings
 from job.values import Duration, FilePath, Lifetime, Table, Timeout, default
 
 Reissue = Literal["independent", "revokes_previous", "same_until_expiry"]
@@ -180,7 +180,7 @@ class TokenSettings(CommonSettings, frozen=True, kw_only=True):
         Meta(description="Where an assertion that others make comes from."),
     ] = None
     sinks: Annotated[
-        tuple[SinkSettings, ...],
+        tuple[AnySinkSettings, ...],
         Meta(description="The places where readers find the token.", min_length=1),
     ]
 

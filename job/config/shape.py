@@ -12,6 +12,7 @@ from msgspec import inspect
 
 from job.config import checks
 from job.config.settings import CommonSettings, TokenSettings
+from job.sinks.kinds import sink_types
 from job.values import Table, schema_of, value_reader
 
 WORDS = {
@@ -79,8 +80,8 @@ class Cleaner:
     def _value(self, value: object, hint: object, where: str) -> object:
         """Return what is right of the value of a key."""
         one, listed = tables_of(hint)
-        if len(listed) > 1:
-            return self._tagged(value, listed, where)
+        if any(kind.__struct_config__.tag for kind in listed):
+            return self._tagged(value, where)
         if isinstance(value, list) and value and listed:
             return [
                 self._one(each, listed[0], f"{where}[{number}]")
@@ -101,18 +102,18 @@ class Cleaner:
         self.tell(where, kind.otherwise)
         return value
 
-    def _tagged(self, value: object, kinds: list[type[Table]], where: str) -> list[dict[str, Any]]:
-        """Return what is right of a list of tables that say their type."""
+    def _tagged(self, value: object, where: str) -> list[dict[str, Any]]:
+        """Return what is right of a list of sinks, each of which names its type."""
         if not isinstance(value, list) or not value:
             self.tell(where, f"must be a list of one or more tables, such as [[{where}]]")
             return [{"type": "file", "path": where}]
-        named = {str(kind.__struct_config__.tag): kind for kind in kinds}
-        cleaned = []
+        cleaned, kinds = [], sink_types()
         for number, sink in enumerate(value, 1):
             place = f"{where}[{number}]"
-            kind = named.get(str(sink.get("type"))) if isinstance(sink, dict) else None
+            kind = kinds.get(str(sink.get("type"))) if isinstance(sink, dict) else None
             if kind is None:
-                self.tell(f"{place}.type", 'must be "file" or "aws_secrets_manager"')
+                known = " or ".join(f'"{name}"' for name in kinds)
+                self.tell(f"{place}.type", f"must be {known}")
                 cleaned.append({"type": "file", "path": place})
                 continue
             rest = {key: setting for key, setting in sink.items() if key != "type"}
