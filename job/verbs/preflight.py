@@ -20,7 +20,7 @@ from job.core.ports import Sink
 from job.oauth.error_response import error_response_of
 from job.oauth.metadata import Metadata
 from job.oauth.request import TokenRequest, prepared
-from job.oauth.token_response import Answer, members_of
+from job.oauth.token_response import TokenResponse, members_of
 
 SKEW_S = 30.0
 NO_ENDPOINT = (404, 405, 407, 410, 429)
@@ -97,7 +97,7 @@ def _endpoint(
     except ExchangeError as error:
         yield Finding("endpoint", good=False, text=error.message)
         return
-    answer = Answer(*reply, sent_at=(before + clock().wall) / 2)
+    answer = TokenResponse(*reply, sent_at=(before + clock().wall) / 2)
     good = _says_no(answer)
     text = (
         f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"
@@ -108,7 +108,7 @@ def _endpoint(
     yield from _clock(answer)
 
 
-def _says_no(answer: Answer) -> bool:
+def _says_no(answer: TokenResponse) -> bool:
     """Tell whether an answer is a refusal: by its status, or with success, by what the body says.
 
     Some endpoints answer everything with HTTP 200.
@@ -119,7 +119,7 @@ def _says_no(answer: Answer) -> bool:
     return 400 <= answer.status < 500 and answer.status not in NO_ENDPOINT  # noqa: PLR2004  # HTTP's range
 
 
-def _clock(answer: Answer) -> Iterator[Finding]:
+def _clock(answer: TokenResponse) -> Iterator[Finding]:
     if answer.dated is None or "age" in answer.headers:
         return
     skew = round(answer.sent_at - answer.dated)

@@ -11,7 +11,7 @@ from job.core.text import duration
 from job.core.tokens import Token
 from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest, prepared
-from job.oauth.token_response import Answer, members_of
+from job.oauth.token_response import TokenResponse, members_of
 from job.verbs.probe_report import Reply, Verdict
 
 DEAD = 401
@@ -83,7 +83,7 @@ def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | Non
 
     asked = TokenRequest(url, (), method="GET", layout="query")
     sent_at = exchange.clock().wall
-    answer = Answer(*exchange.transport.send(prepared(asked, with_token)), sent_at)
+    answer = TokenResponse(*exchange.transport.send(prepared(asked, with_token)), sent_at)
     works = True if answer.succeeded else False if answer.status == DEAD else None
     return works, f"probe_url answers HTTP {answer.status}"
 
