@@ -122,12 +122,12 @@ class Sink(Protocol):
         """
 
 
-Turn = Callable[[float], AbstractContextManager[None]]
-"""What an exchange is made in: it takes for how long the exchange can be put off without harm, and
+Limit = Callable[[float], AbstractContextManager[None]]
+"""What an exchange is made in: it takes for how long the exchange can be deferred without harm, and
 raises Deferred where it may not be made now."""
 
 
-def at_once(_: float) -> AbstractContextManager[None]:
+def unlimited(_: float) -> AbstractContextManager[None]:
     """Let every exchange be made when it is due."""
     return nullcontext()
 
@@ -146,7 +146,7 @@ class Shortage:
 
 
 class Deferred(Exception):
-    """Raised in place of an exchange that a limit puts off for `wait_s`. It is no failure.
+    """Raised in place of an exchange that a limit defers for `wait_s`. It is not a failure.
 
     `shortage` is there when people are to be told.
     """

@@ -20,7 +20,7 @@ from job.core.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
-from job.core.ports import Deferred, Sink, Superseded, TokenSource, Turn, at_once
+from job.core.ports import Deferred, Limit, Sink, Superseded, TokenSource, unlimited
 from job.core.schedule import Plan, Policy, broken_promise
 from job.core.secret import Secret
 from job.core.state import Action, Alarm
@@ -37,13 +37,13 @@ class Refresher:
     __slots__ = (
         "_clock",
         "_is_deferred",
+        "_limit",
         "_outcome",
         "_plan",
         "_request_key",
         "_sinks",
         "_source",
         "_state",
-        "_turn",
         "name",
     )
 
@@ -56,7 +56,7 @@ class Refresher:
         request_key: str,
         clock: Clock,
         *,
-        turn: Turn = at_once,
+        limit: Limit = unlimited,
     ) -> None:
         """Know nothing yet: the first step reads the sinks."""
         self.name = name
@@ -65,7 +65,7 @@ class Refresher:
         self._plan = plan
         self._request_key = request_key
         self._clock = clock
-        self._turn = turn
+        self._limit = limit
         self._is_deferred = False
         self._state = state.start(clock(), len(sinks))
         self._outcome: list[Event] = []
@@ -92,7 +92,7 @@ class Refresher:
         return state.wake_at(self._state, now) - now.seen_from(self._state.anchor)
 
     def deferred_s(self) -> float | None:
-        """Return how long a limit puts the exchange off that was due in the last step, if so."""
+        """Return for how long a limit defers the exchange that was due in the last step, if so."""
         return self.wait_s() if self._is_deferred else None
 
     def seconds_left(self) -> float:
@@ -190,7 +190,7 @@ class Refresher:
         """Ask for a new token once."""
         before = self._clock()
         try:
-            with self._turn(self._spare_s()):
+            with self._limit(self._spare_s()):
                 token = self._source.fetch()
         except Deferred as off:
             self._defer(off)
@@ -209,7 +209,7 @@ class Refresher:
         self._refreshed(record, now.boot - before.boot, attempts)
 
     def _spare_s(self) -> float:
-        """Return for how long an exchange can be put off before readers are at risk.
+        """Return for how long an exchange can be deferred before readers are at risk.
 
         A retry can be for ever: it would soon use up what is kept for those who can't wait.
         """
@@ -220,7 +220,7 @@ class Refresher:
         return min(-math.inf if risk is None else risk - t for risk in risks)
 
     def _defer(self, off: Deferred) -> None:
-        """Leave the exchange for when its turn comes, and tell people if a budget runs out."""
+        """Leave the exchange for later, and tell people if a budget runs out."""
         now = self._clock()
         self._is_deferred = True
         self._state = transitions.deferred(self._state, off.wait_s, now)

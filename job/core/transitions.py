@@ -102,7 +102,7 @@ def failed(state: State, error: ExchangeError, now: Moment, plan: Plan) -> State
 
 
 def deferred(state: State, wait_s: float, now: Moment) -> State:
-    """Return the state after a limit put an exchange off: no failure, it is only not its turn."""
+    """Return the state after a limit deferred an exchange, which is not a failure."""
     return replace(state, retry_at=now.boot + wait_s)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from requests import PreparedRequest
 
 from job.core.errors import EndpointUnavailable, ExchangeError
-from job.core.ports import Deferred, Turn
+from job.core.ports import Deferred, Limit
 from job.core.text import duration
 from job.core.tokens import Token
 from job.oauth.exchange import ClientCredentials
@@ -16,28 +16,28 @@ from job.verbs.probe_report import Reply, Verdict
 
 DEAD = 401
 PATIENCE_S = 60.0
-"""How long a person who has asked for it waits for a turn."""
+"""How long a person who has asked for it waits for a limit."""
 
 Tried = Callable[[Token], tuple[bool | None, str]]
 """Tells whether a token works, or None, and how we know."""
 
 
 def exchange_twice(
-    exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None] = time.sleep
+    exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[Reply, Reply]:
     """Return two exchanges, one right after the other; raises ExchangeError.
 
-    Each takes a turn, so that it counts against the limits of the client. Where they allow it only
-    after more than PATIENCE_S, it is an EndpointUnavailable.
+    Each counts against the limits of the client. Where they allow it only after more than
+    PATIENCE_S, it is an EndpointUnavailable.
     """
-    return _reply(exchange, turn, sleep), _reply(exchange, turn, sleep)
+    return _reply(exchange, limit, sleep), _reply(exchange, limit, sleep)
 
 
-def _reply(exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None]) -> Reply:
+def _reply(exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], None]) -> Reply:
     left_s = PATIENCE_S
     while True:
         try:
-            with turn(0.0):
+            with limit(0.0):
                 answer = exchange.ask(exchange.request)
                 return Reply(answer, exchange.read(answer))
         except Deferred as off:
