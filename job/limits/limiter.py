@@ -49,7 +49,9 @@ class Limits:
         """Return the limits of an endpoint; all that name it share them."""
         key = (name, concurrency, rate)
         with self.lock:
-            return self._endpoints.setdefault(key, Endpoint(concurrency, rate))
+            if key not in self._endpoints:
+                self._endpoints[key] = Endpoint(concurrency, rate)
+            return self._endpoints[key]
 
     def budget(self, client: str, rate: Rate) -> Budget:
         """Return the budget of a client; all its tokens share it. A new rate forgets nothing."""
