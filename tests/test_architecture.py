@@ -19,7 +19,6 @@ PACKAGE = ROOT / "job"
 
 ROOMS = """
     __main__
-    reader
     cli
     demo
     verbs
@@ -40,8 +39,6 @@ ROOMS = """
 """Top to bottom: a room imports from lower rows only. A room is a folder, or a file beside them."""
 
 FENCES: dict[str, set[str]] = {
-    "anyio": {"reader"},
-    "httpx": {"reader"},
     "apscheduler": {"runners"},
     "boto3": {"aws"},
     "botocore": {"aws"},
@@ -50,7 +47,7 @@ FENCES: dict[str, set[str]] = {
     "jwt": {"oauth"},
     "msgspec": {"cli", "compose", "config", "sinks", "values"},
     "prometheus_client": {"observe"},
-    "requests": {"http", "oauth", "reader", "verbs"},
+    "requests": {"http", "oauth", "verbs"},
     "rich": {"demo", "verbs"},
     "structlog": {"observe"},
     "waitress": {"observe"},
@@ -243,8 +240,7 @@ def test_what_is_imported_is_installed_with_the_program() -> None:
         for package, for_types in third_party(tree)
         if not for_types
     }
-    needed = {DISTRIBUTIONS.get(package, package) for package in needed} - {"anyio", "httpx"}
-    assert needed == declared
+    assert {DISTRIBUTIONS.get(package, package) for package in needed} == declared
 
 
 def is_pure(name: str) -> bool:

@@ -116,7 +116,7 @@ def blocked(state: State) -> State:
 
 
 def retry_now(state: State) -> State:
-    """Return the state with the wait for an exchange ended: what it failed of seems mended."""
+    """Return the state with the wait for an exchange ended: the cause of the failure seems gone."""
     return replace(state, retry_at=0.0)
 
 
@@ -132,7 +132,7 @@ def forced(state: State, now: Moment) -> State:
 
 
 def told(state: State, alarm: Alarm) -> State:
-    """Return the state after people were told how readers fare."""
+    """Return the state after people were told of an alarm, or of its end."""
     return state if state.alarm is alarm else replace(state, alarm=alarm)
 
 
