@@ -14,7 +14,6 @@ import os
 import pwd
 import re
 import shlex
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -22,8 +21,11 @@ from contextlib import contextmanager, nullcontext, suppress
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.ports import Superseded
 from job.core.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
+from job.files import let_go, read_regular, write_atomically
 
 SIDECAR_SUFFIX = ".freshtoken.json"
+BUDGET_SUFFIX = ".budget"
+"""What is kept of a budget beside NAME is `.NAME.budget` (job/limits/budget_file.py)."""
 MAX_BYTES = 1_048_576
 LOCK_POLL_S = 0.05
 READ_ATTEMPTS = 3
@@ -116,7 +118,7 @@ class FileSink:
             yield
         finally:
             self._claimed = False
-            _close(lock)
+            let_go(lock)
 
     def read(self) -> Record | None:
         """Return the stored record; None if there is no file, or no whole record of ours in it."""
@@ -169,30 +171,19 @@ class FileSink:
         return _read_text(self._path + SIDECAR_SUFFIX)
 
     def _publish(self, record: Record, stored: Record | None) -> None:
-        folder_path, name = _split(self._path)
+        folder, name = _split(self._path)
         texts = {name: render(record, self._layout)}
         if not self._layout.carries_receipt:
             receipt = render_receipt(record, self._layout, previous=stored)
             texts = {name + SIDECAR_SUFFIX: receipt} | texts
-        temporaries = {f".{target}.{os.urandom(8).hex()}.tmp": target for target in texts}
+        # A surrogate in a server's odd scope can't be encoded; it must not stop its token.
+        contents = {name: text.encode(errors="replace") for name, text in texts.items()}
+        largest = max(map(len, contents.values()))
+        if largest > MAX_BYTES:
+            raise self._too_large(largest)
         owner = _number(self._owner, lambda name: pwd.getpwnam(name).pw_uid)
         group = _number(self._group, lambda name: grp.getgrnam(name).gr_gid)
-        folder = os.open(folder_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for temporary, target in temporaries.items():
-                # A surrogate in a server's odd scope can't be encoded; it must not stop its token.
-                content = texts[target].encode(errors="replace")
-                if len(content) > MAX_BYTES:
-                    raise self._too_large(len(content))
-                _write_new(temporary, folder, content, self._mode, (owner, group))
-            for temporary, target in temporaries.items():
-                os.rename(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
-            _sync_folder(folder)
-        finally:
-            for temporary in temporaries:
-                with suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)
-            _close(folder)
+        write_atomically(folder, contents, mode=self._mode, owner=owner, group=group)
 
     def _too_large(self, size: int) -> SinkRejected:
         reason = f"its text would have {size} bytes, and no more than {MAX_BYTES} are read back"
@@ -203,7 +194,7 @@ class FileSink:
         try:
             self._wait_for(lock)
         except BaseException:
-            _close(lock)
+            let_go(lock)
             raise
         return lock
 
@@ -242,8 +233,11 @@ def _sweep_folder(folder: str, names: set[str]) -> int:
 
 def _target_of(temporary: str, names: set[str]) -> str | None:
     found = _TEMPORARY.fullmatch(temporary)
-    candidates = (found["name"], found["name"].removesuffix(SIDECAR_SUFFIX)) if found else ()
-    return next((name for name in candidates if name in names), None)
+    if found is None:
+        return None
+    name = found["name"]
+    budget = name.removeprefix(".").removesuffix(BUDGET_SUFFIX)
+    return next((n for n in (name, name.removesuffix(SIDECAR_SUFFIX), budget) if n in names), None)
 
 
 def _remove_if_dead(temporary: str, target: str) -> bool:
@@ -254,7 +248,7 @@ def _remove_if_dead(temporary: str, target: str) -> bool:
                 os.unlink(temporary)
                 return True
         finally:
-            _close(lock)
+            let_go(lock)
     return False
 
 
@@ -298,58 +292,11 @@ def _is_mounted(path: str) -> bool:
 
 def _read_text(path: str) -> str:
     """Return a file's text up to MAX_BYTES, empty if there is no file in an existing folder."""
-    try:
-        # Without O_NONBLOCK, a named pipe would hang the open.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        file = os.open(path, flags)
-    except FileNotFoundError:
+    content = read_regular(path, MAX_BYTES)
+    if content is None:
         os.stat(_split(path)[0])
         return ""
-    try:
-        status = os.fstat(file)
-        if stat.S_ISDIR(status.st_mode):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        with open(file, "rb", closefd=False) as reader:
-            return reader.read(min(status.st_size, MAX_BYTES)).decode(errors="replace")
-    finally:
-        _close(file)
-
-
-def _write_new(
-    name: str, folder: int, content: bytes, mode: int, owner_and_group: tuple[int, int]
-) -> None:
-    """Write and sync a new file that nobody can open before its owner, group and mode are right."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    owner, group = owner_and_group
-    with open(os.open(name, flags, mode & 0o600, dir_fd=folder), "wb") as file:
-        # The group before the mode that lets it in; the owner last, for after it fchmod(2) is
-        # refused to a writer that has no more than CAP_CHOWN.
-        os.fchown(file.fileno(), -1, group)
-        os.fchmod(file.fileno(), mode)
-        os.fchown(file.fileno(), owner, -1)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-        if os.fstat(file.fileno()).st_size != len(content):
-            # A file system may say that it wrote what it has not; what is torn is not published.
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
-def _close(file: int) -> None:
-    """Close a descriptor that nothing was written to: close(2) lets go of it even when it fails."""
-    with suppress(OSError):
-        os.close(file)
-
-
-def _sync_folder(folder: int) -> None:
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        # Some file systems can't sync a folder (fsync(2), EINVAL); the rename stands.
-        if error.errno != errno.EINVAL:
-            raise
+    return content.decode(errors="replace")
 
 
 def _number(name: str | None, look_up: Callable[[str], int]) -> int:
