@@ -63,7 +63,7 @@ def write_atomically(
 
 
 def let_go(file: int) -> None:
-    """Let go of a descriptor that nothing was written to, which close(2) does even when it fails."""
+    """Let go of a descriptor that nothing was written to: close(2) does so even when it fails."""
     with suppress(OSError):
         os.close(file)
 
