@@ -16,7 +16,7 @@ from simulation.play import Outcome, play
 from simulation.scenario import Actor, Scenario, scenario_of
 
 from job.core.schedule import Policy
-from job.runners.daemon import Daemon
+from job.runners.sweep import Sweep
 
 DAYS = 8.0
 SEEDS = (2, 15, 21, 34, 37, 83, 102, 142, 164, 173, 235, 239)
@@ -117,10 +117,10 @@ def test_defects_are_caught(name: str) -> None:
     """Each of its seeds tells a defect put in by hand from the real thing, by the invariant."""
     defect = DEFECTS[name]
     for seed in defect.seeds:
-        if defect.daemon is Daemon:
+        if defect.sweep is Sweep:
             breach = play(scenario_of(seed, defect.days), defect.refresher).breach
         else:
-            breach = play_crowd(seed, defect.daemon).breach
+            breach = play_crowd(seed, defect.sweep).breach
         assert breach.startswith(f"{defect.invariant}: "), (seed, breach)
 
 
