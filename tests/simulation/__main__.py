@@ -73,7 +73,7 @@ def _outcomes(seeds: Sequence[int], options: argparse.Namespace) -> Iterator[Out
 def _play(scenario: Scenario, defect: str | None) -> tuple[Outcome, Outcome]:
     """Play a scenario, and the crowd of its seed."""
     parts = DEFECTS[defect] if defect else Defect("", ())
-    return play(scenario, parts.refresher), play_crowd(scenario.seed, parts.daemon)
+    return play(scenario, parts.refresher), play_crowd(scenario.seed, parts.sweep)
 
 
 def _scripted(scenario: Scenario, text: str) -> Scenario:
