@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note which faults the tests show, before any of them is left out of this run."""
+    """Note which faults the tests show and which are slow, before any is left out of this run."""
     shown: dict[str, set[str]] = {}
     for item in items:
-        name = f"{item.path.relative_to(HERE)}::{getattr(item, 'originalname', item.name)}"
         for mark in item.iter_markers("fault"):
+            name = f"{item.path.relative_to(HERE)}::{getattr(item, 'originalname', item.name)}"
             shown.setdefault(mark.args[0], set()).add(name)
+        if "moto_url" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
     config.stash[SHOWN] = shown
-    config.stash[FILES] = {str(item.path.relative_to(HERE)) for item in items}
+    config.stash[FILES] = {str(path.relative_to(HERE)) for path in {item.path for item in items}}
 
 
 @pytest.fixture

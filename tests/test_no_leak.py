@@ -45,6 +45,8 @@ PATIENCE_S = 20.0
 PIECE = 12
 FORMATS: tuple[LogFormat, ...] = ("json", "console")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def libraries_may_log_again() -> Iterator[None]:

@@ -18,6 +18,8 @@ from simulation.scenario import Actor, Scenario, scenario_of
 from job.core.schedule import Policy
 from job.runners.daemon import Daemon
 
+pytestmark = pytest.mark.slow
+
 DAYS = 8.0
 SEEDS = (2, 15, 21, 34, 37, 83, 102, 142, 164, 173, 235, 239)
 """Chosen to be quick, and to have every kind of server, store, process and fault among them."""

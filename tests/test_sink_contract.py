@@ -145,7 +145,18 @@ PLACES = [(where, kind) for where in ("json_key", "plain") for kind in ("json", 
 PLACES += [(where, kind) for where in ("file", "secret") for kind in FORMATS]
 
 
-@pytest.fixture(params=PLACES, ids="-".join)
+def runs(*left_out: str) -> list[pytest.ParameterSet]:
+    """Return the places to run a test with; those in AWS need a server."""
+    return [
+        pytest.param(
+            place, id="-".join(place), marks=() if place[0] == "file" else pytest.mark.slow
+        )
+        for place in PLACES
+        if place[0] not in left_out
+    ]
+
+
+@pytest.fixture(params=runs())
 def place(request: pytest.FixtureRequest) -> Place:
     """Run the test with each kind of sink, in each format."""
     where, kind = request.param
@@ -287,9 +298,7 @@ def place_checks_before_writing(place: Place) -> bool:
     return isinstance(place, FilePlace) or place.more.get("compare_and_swap", True)
 
 
-@pytest.mark.parametrize(
-    "place", [place for place in PLACES if place[0] != "plain"], ids="-".join, indirect=True
-)
+@pytest.mark.parametrize("place", runs("plain"), indirect=True)
 def test_an_older_record_never_replaces_a_rivals_newer_one(place: Place) -> None:
     """Of two writers the newer token wins; the loser gets it, once, and is then free again."""
     slow, fast = place.sink(), place.sink()

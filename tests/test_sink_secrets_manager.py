@@ -899,6 +899,7 @@ def test_what_is_wrong_with_the_aws_settings_is_named(
     assert error.code.startswith(code)
 
 
+@pytest.mark.slow
 def test_boto3_loads_with_the_first_call() -> None:
     """A command that only checks the configuration does not pay for boto3."""
     code = """
