@@ -217,6 +217,13 @@ def test_jwt_expiry_only_shortens(
     assert life(members, token=jwt(exp))[1] != "jwt"
 
 
+@pytest.mark.parametrize("exp", [10**400, -(10**400), float("nan"), float("inf"), "9" * 400])
+def test_an_exp_that_no_float_can_hold_does_no_harm(exp: object) -> None:
+    """A JWT is anyone's text: numbers beyond all reason in it are not believed."""
+    members = {"access_token": jwt(exp), "expires_in": 60}
+    assert life(members, ResponseRules(jwt_expiry=True)) == (60, "expires_in")
+
+
 def test_jwt_expiry_shortens_the_configured_life() -> None:
     """Any life is an upper bound: a JWT that ends earlier than `lifetime` says ends earlier."""
     rules = ResponseRules(lifetime=600, jwt_expiry=True)

@@ -1,18 +1,17 @@
 """How long a token lives: which of the server's claims is believed. Pure."""
 
-import base64
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from job.core.errors import ResponseInvalid
+from job.oauth.jwt_claims import claims_of
 from job.oauth.token_response import (
     Answer,
     ResponseRules,
     around,
     at,
     http_date,
-    members_of,
     number_of,
 )
 
@@ -21,7 +20,6 @@ ExpirySource = Literal["lifetime", "expires_in", "expires_at", "introspection", 
 TEN_YEARS_S = 315_360_000
 FIRST_MILLISECONDS = 100_000_000_000
 """As seconds this is the year 5138: an instant from here on is in milliseconds."""
-JWT_PARTS = 3
 
 # These are a life with some servers and an instant with others: the size tells.
 EITHER = (
@@ -133,14 +131,7 @@ def _absolute(members: Mapping[str, Any], answer: Answer) -> Life | None:
 
 def _jwt(token: str, answer: Answer) -> Life | None:
     """Read `exp` (RFC 7519 section 4.1.4) without verifying: we judge the life, not the claims."""
-    parts = token.split(".")
-    if len(parts) != JWT_PARTS:
-        return None
-    try:
-        claims = members_of(base64.urlsafe_b64decode(parts[1] + "=="))
-    except ValueError:
-        return None
-    seconds = remaining((claims or {}).get("exp"), answer)
+    seconds = remaining((claims_of(token) or {}).get("exp"), answer)
     return None if seconds is None else Life(seconds, "jwt")
 
 

@@ -1,12 +1,12 @@
 """What came back from the token endpoint, and how its body and its dates are read. Pure."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from sys import float_info
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -146,9 +146,10 @@ def number_of(value: object) -> float | None:
         if len(text) > MAX_NUMBER_LENGTH or not _NUMBER.fullmatch(text):
             return None
         return float(text)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    # Neither infinity nor NaN passes, nor an integer that no float can hold.
+    return float(value) if abs(value) <= float_info.max else None
 
 
 def printable(text: str) -> str:
