@@ -22,6 +22,7 @@ KUBERNETES = ("service", "sidecar", "cronjob")
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tiki/token-AbCdEf"
 
 
+@functools.cache
 def parsed(path: str) -> Any:  # noqa: ANN401  # YAML is of any type
     """Return a YAML file of the kit."""
     return yaml.safe_load((DEPLOY / path).read_text("utf-8"))

@@ -50,6 +50,8 @@ from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest
 from job.oauth.token_response import ResponseRules
 
+pytestmark = pytest.mark.slow
+
 GRANT = ("grant_type", "client_credentials")
 PATIENT_S = 10.0
 SHORT_S = 0.15
@@ -322,7 +324,6 @@ def test_wire_faults(step: Step, expected: tuple[type, str]) -> None:
 
 
 @pytest.mark.fault("broken-answer")
-@pytest.mark.slow
 def test_every_cut_is_noticed() -> None:
     """An answer that ends early, at whatever byte, never passes for a token."""
     whole = token("tok-1")
@@ -411,7 +412,6 @@ def test_headers_beyond_latin_1() -> None:
     ],
     ids=["headers", "header", "status", "body", "chunks", "extensions", "trailers", "100 Continue"],
 )
-@pytest.mark.slow
 def test_an_endless_answer_ends(step: Step, expected: tuple[type, str]) -> None:
     """What has no end is given up at its size or at the deadline, and memory is bounded."""
     tracemalloc.start()
@@ -484,7 +484,6 @@ def test_an_unknown_compression_is_refused() -> None:
     ],
     ids=["silent", "in the headers", "in the body", "drip", "drip of a status"],
 )
-@pytest.mark.slow
 def test_the_deadline_is_total(step: Step) -> None:
     """Silence and dripping end at the deadline alike, with one code, and no thread is left."""
     began = time.monotonic()
@@ -531,7 +530,6 @@ def test_a_line_cut_early_carries_nothing() -> None:
 
 
 @pytest.mark.fault("slow-answer")
-@pytest.mark.slow
 def test_no_descriptor_is_left() -> None:
     """Good and bad exchanges alike give back every file descriptor."""
     before = open_files()

@@ -16,6 +16,9 @@ from job.observe.status_board import SinkView, TokenState, TokenView
 STYLE, SCRIPT = "c3R5bGU=", "c2NyaXB0"
 
 
+pytestmark = pytest.mark.slow
+
+
 def view(name: str, state: TokenState, expires_at: int | None = START + 3600) -> TokenView:
     """Make the view of a token with one sink."""
     sink = SinkView(

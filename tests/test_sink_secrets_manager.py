@@ -883,6 +883,7 @@ def test_the_client_is_made_once(
         ((REGION, None, None), {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no_cr"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_wrong_with_the_aws_settings_is_named(
     aws_environ: pytest.MonkeyPatch,
     arguments: tuple[str | None, str | None, str | None],
