@@ -21,6 +21,7 @@ from running import (
     once,
     program,
     stored,
+    stretched,
     table,
     until,
 )
@@ -94,11 +95,9 @@ def test_sigterm_waits_for_seconds_and_no_longer(tmp_path: Path) -> None:
     """Promise: an exchange that hangs doesn't hold the process; the store stays as it was."""
     with SlowServer() as slow, Job(configure_slow(tmp_path, slow)) as job:
         assert slow.asked.acquire(timeout=PATIENCE_S)
-        before = time.monotonic()
         job.send(signal.SIGTERM)
-        # Five seconds are promised; the rest is for a machine that is busy with other tests.
+        # Five seconds are promised; the rest is for the start and the end of a process.
         assert job.end(within_s=8.0) == 0
-        assert time.monotonic() - before < 8.0
         assert job.names() == ["job.started", "job.stopped"]
     assert not (tmp_path / "slow.json").exists()
 
@@ -278,7 +277,7 @@ def test_a_killed_job_is_taken_up_again(tmp_path: Path) -> None:
         before = time.monotonic()
         with Job(config) as job:
             job.told("token.delivered")
-            assert time.monotonic() - before < 10.0
+            assert time.monotonic() - before < stretched(10.0)
             job.send(signal.SIGTERM)
             assert job.end() == 0
         assert stored(tmp_path, "slow") == slow.token
