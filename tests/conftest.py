@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,17 @@ HERE = Path(__file__).parent
 if TYPE_CHECKING:
     from aws import Faults, FaultyAws
     from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+def pytest_configure() -> None:
+    """Give the programs that tests start the default of every signal, whoever started the tests.
+
+    A child ignores what is ignored here (nohup ignores SIGHUP, and a shell SIGINT in the
+    background); a signal that has a handler here has its default there.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(tryfirst=True)

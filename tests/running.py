@@ -42,6 +42,19 @@ def stretched(seconds: float) -> float:
     return seconds * min(max(1.0, load, _slowness()), BUSIEST)
 
 
+def paced(seconds: float) -> int:
+    """Return a length for what plays in real time, longer on a machine that is unusually busy.
+
+    The lengths are made for the load of six tests at once on two cores.
+    """
+    return round(seconds * max(1.0, stretched(1.0) / 4))
+
+
+def repetitions(number: int) -> int:
+    """Return how often to try the same: so often in CI, a quarter of it elsewhere."""
+    return number if os.environ.get("CI") == "true" else -(-number // 4)
+
+
 @functools.cache
 def _slowness() -> float:
     before = time.monotonic()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from running import PATIENCE_S, ROOT
+from running import PATIENCE_S, ROOT, paced
 from token_server import Play, TokenServer, token
 
 from job.core.secret import Secret
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aws import FaultyAws
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-LIFE_S = 6
+LIFE_S = paced(6)
 PERIODS = 3
 SHORT = "min_validity = 0\nretry_budget = 0\nmin_interval = 1\njitter = 0.1\n"
 SECRET_ID = "prod/tiki"

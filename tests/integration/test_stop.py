@@ -29,6 +29,7 @@ from running import (
     namespace,
     once,
     program,
+    repetitions,
     stored,
     stretched,
     table,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 STOP_S = 8.0
 """Five seconds are promised; the rest is for the start and the end of a process."""
-MOMENTS = 40
+MOMENTS = repetitions(40)
 SEED = 7
 AT_ONCE = 4
 LATEST_S = 1.2

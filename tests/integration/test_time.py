@@ -211,7 +211,7 @@ def test_daylight_saving_changes_nothing(
             job.told("token.delivered")
         assert clocks.now() > moment.timestamp()
         end(job)
-    stamps = [event["timestamp"] for event in job.core.events]
+    stamps = [event["timestamp"] for event in job.events]
     assert all(stamp.startswith("2030-") and stamp.endswith("Z") for stamp in stamps)
     assert stamps == sorted(stamps)
     assert "clock.stepped" not in job.names()
