@@ -64,7 +64,7 @@ def _programs(folder: Path) -> Path:
     path = folder / "bin"
     path.mkdir()
     for name, module in (("freshtoken", "-m job"), ("python", "")):
-        script = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {module} "$@"\n'
+        script = f'#!/bin/sh\nPYTHONPATH={ROOT}:{ROOT}/reader exec {sys.executable} {module} "$@"\n'
         (path / name).write_text(script)
         (path / name).chmod(0o755)
     return path

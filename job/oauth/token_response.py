@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from sys import float_info
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,6 +15,7 @@ MAX_DIGITS = 20
 MAX_FORM_LENGTH = 65_536
 MAX_FORM_FIELDS = 100
 MAX_NUMBER_LENGTH = 32
+BEYOND_FLOATS = 2**1023
 SANE_SKEW_S = 86_400.0
 """A server's Date further away than this says nothing about the server's clock."""
 
@@ -149,7 +149,7 @@ def number_of(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # Neither infinity nor NaN passes, nor an integer that no float can hold.
-    return float(value) if abs(value) <= float_info.max else None
+    return float(value) if abs(value) < BEYOND_FLOATS else None
 
 
 def printable(text: str) -> str:

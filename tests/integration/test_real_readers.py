@@ -21,9 +21,9 @@ from aws import REGION
 from consumers import Api, examples, need, placed
 from running import PATIENCE_S, Job, missing, paced, until
 
+from freshtoken_reader import TokenAuth
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.reader import TokenAuth
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

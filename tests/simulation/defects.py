@@ -73,7 +73,7 @@ class GivesUp(Refresher):
     def _refresh_failed(self, error: ExchangeError) -> None:
         super()._refresh_failed(error)
         if self._state.failures == 10:
-            self._state = replace(self._state, retry_at=self._now().boot + DAY_S)
+            self._state = replace(self._state, retry_at=self._clock().boot + DAY_S)
 
 
 class StartsAnew(Refresher):
