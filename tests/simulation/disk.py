@@ -1,8 +1,8 @@
 """The real file sink on a real folder, with faults in its system calls.
 
 The module `os` is the door between job/sinks/file.py and the kernel. While a world runs, another
-module stands in that door: it does the real thing, after the time and the faults that the weather
-wills. A killed process does nothing more, except that its open files are closed as the kernel
+module stands in that door: it does the real thing, after the time and the faults that the world
+decides. A killed process does nothing more, except that its open files are closed as the kernel
 would close them; `flock` is real.
 """
 
@@ -100,7 +100,7 @@ class FaultyOs:
             os.unlink(path, dir_fd=dir_fd)
 
     def _call(self, numbers: dict[str, int]) -> None:
-        """Let a call take its time and fail with the number of the weather's fault, if any."""
+        """Let a call take its time and fail with the number of the active fault, if any."""
         process, place = self._running(), self._store.place
         fault = place.fault(process.timeline.now)
         process.spend(place.rng.uniform(*SLOW_S) if fault == "slow" else CALL_S)
