@@ -23,6 +23,7 @@ import requests
 from fakes import START, FakeClock, MemorySink, ScriptedSource, record, token
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from running import repetitions
 from token_server import TokenServer
 
 from job.config import load, tokens_of
@@ -58,9 +59,9 @@ LONG = os.environ.get("HOSTILE_EXAMPLES")
 
 
 def examples(number: int) -> settings:
-    """Try so many examples, always the same; or more of them and others, where that is asked."""
+    """Try so many examples in CI, always the same; or more and others, where that is asked."""
     return settings(
-        max_examples=int(LONG) if LONG else number,
+        max_examples=int(LONG) if LONG else repetitions(number),
         derandomize=not LONG,
         database=None,
         deadline=timedelta(seconds=5),
