@@ -1,9 +1,9 @@
 """The real file sink on a real folder, with faults in its system calls.
 
-The module `os` is the door between job/sinks/file.py and the kernel. While a world runs, another
-module stands in that door: it does the real thing, after the time and the faults that the world
-decides. A killed process does nothing more, except that its open files are closed as the kernel
-would close them; `flock` is real.
+The module `os` is the door between the kernel and both job/files.py and job/sinks/file.py. While a
+world runs, another module stands in that door: it does the real thing, after the time and the
+faults that the world decides. A killed process does nothing more, except that its open files are
+closed as the kernel would close them; `flock` is real.
 """
 
 import errno
@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from sinks import file_sink
+
+from job import files
 from job.core.ports import Sink
 from job.core.tokens import OutputFormat
 from job.sinks import file
@@ -38,7 +41,7 @@ class DiskStore:
     def sink(self, process: Process) -> Sink:
         """As job/compose/refreshers.py does at each start, remove first what dead writers left."""
         file.sweep([self.path])
-        return file.FileSink(self.path, self._layout, sleep=process.wait)
+        return file_sink(self.path, self._layout, sleep=process.wait)
 
     def texts(self) -> Iterator[tuple[str, float]]:
         if os.path.exists(self.path):
@@ -112,5 +115,6 @@ class FaultyOs:
 @contextmanager
 def disk_calls(store: DiskStore, running: Callable[[], Process]) -> Iterator[None]:
     """Put the faulty module into the door until the end of the block."""
-    with mock.patch.object(file, "os", FaultyOs(store, running)):
+    faulty = FaultyOs(store, running)
+    with mock.patch.object(file, "os", faulty), mock.patch.object(files, "os", faulty):
         yield
