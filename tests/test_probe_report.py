@@ -11,7 +11,7 @@ from job.config.settings import CommonSettings, TokenSettings
 from job.core.rate import Rate
 from job.core.secret import Secret
 from job.oauth.response import read_token
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 from job.sinks.file import FileSinkSettings
 from job.verbs.probe_report import Exchanged, ProbeReport, Survival, report, warning
 
@@ -33,7 +33,9 @@ def exchanged(
     """Make an exchange whose answer has these members."""
     body = {"access_token": token, "token_type": "Bearer", "expires_in": 3600} | members
     body = {name: member for name, member in body.items() if member is not None}
-    answer = Answer(200, headers or {}, json.dumps(body).encode(), START, (Secret("s3cret"),))
+    answer = TokenResponse(
+        200, headers or {}, json.dumps(body).encode(), START, (Secret("s3cret"),)
+    )
     return Exchanged(answer, read_token(answer, rules or ResponseRules()))
 
 

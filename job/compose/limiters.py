@@ -1,4 +1,4 @@
-"""From settings to the gates at which tokens take their turns."""
+"""From settings to the limiters at which tokens wait."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,17 +7,17 @@ from job.config.limit_checks import endpoint_of
 from job.config.settings import TokenSettings
 from job.core.clock import Clock
 from job.limits.budget_file import BudgetFile
-from job.limits.limiter import Gate, Throttle
+from job.limits.limiter import Limiter, Limits
 
 CLIENT_LENGTH = 16
 
 
-class Limits:
-    """Makes gates; those of one endpoint or one client share its limits."""
+class Limiters:
+    """Makes limiters; those of one endpoint or one client share its limits."""
 
     def __init__(self, clock: Clock) -> None:
         """Limit nothing yet."""
-        self._throttle = Throttle(clock)
+        self._limits = Limits(clock)
         self._files: dict[str, BudgetFile] = {}
 
     def place(self, tokens: Iterable[TokenSettings]) -> None:
@@ -33,15 +33,15 @@ class Limits:
         self.place([settings])
         return self._files.get(client_of(settings))
 
-    def gate(self, name: str, settings: TokenSettings) -> Gate:
-        """Return where a token takes its turns."""
-        endpoint = self._throttle.endpoint(
+    def limiter(self, name: str, settings: TokenSettings) -> Limiter:
+        """Return where a token waits."""
+        endpoint = self._limits.endpoint(
             endpoint_of(settings), settings.max_concurrency, settings.max_rate
         )
         if settings.max_exchanges is None:
-            return Gate(name, self._throttle, endpoint)
-        budget = self._throttle.budget(client_of(settings), settings.max_exchanges)
-        return Gate(name, self._throttle, endpoint, budget, self.file(settings))
+            return Limiter(name, self._limits, endpoint)
+        budget = self._limits.budget(client_of(settings), settings.max_exchanges)
+        return Limiter(name, self._limits, endpoint, budget, self.file(settings))
 
 
 def client_of(settings: TokenSettings) -> str:

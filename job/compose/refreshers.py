@@ -11,7 +11,7 @@ from job.core.refresher import Refresher
 from job.core.schedule import Plan
 from job.core.secret import Secret
 from job.credentials.watched import WatchedSecret
-from job.limits.limiter import Gate
+from job.limits.limiter import Limiter
 from job.oauth.rotation import RotatingSource
 from job.sinks.file import sweep
 from job.sinks.kinds import sink_of
@@ -27,15 +27,15 @@ class Composed(NamedTuple):
 
 def composed(name: str, settings: TokenSettings, tools: Tools) -> Composed:
     """Make a refresher out of one entry."""
-    source, gate = source_of(settings, tools), tools.limits.gate(name, settings)
+    source, limiter = source_of(settings, tools), tools.limiters.limiter(name, settings)
     refresher = Refresher(
         name,
-        _rotating(source, gate),
+        _rotating(source, limiter),
         sinks_of(name, settings, tools),
         Plan(tools.policy(settings), f"{tools.host}\0{name}"),
         key_of(settings),
         tools.clock,
-        turn=gate.turn,
+        limit=limiter.exchange,
     )
     return Composed(settings, refresher, source.secret)
 
@@ -56,7 +56,7 @@ class RefresherSet:
         """
         sinks = (sink for settings in tokens.values() for sink in settings.sinks)
         sweep(path for sink in sinks if (path := sink.local_path))
-        self.tools.limits.place(tokens.values())
+        self.tools.limiters.place(tokens.values())
         before, made = self._composed, {}
         for name, settings in tokens.items():
             same = name in before and before[name].settings == settings
@@ -82,7 +82,7 @@ def sinks_of(name: str, settings: TokenSettings, tools: Tools) -> list[Sink]:
     return [sink_of(sink, name, tools.aws) for sink in settings.sinks]
 
 
-def _rotating(source: LazySource, gate: Gate) -> TokenSource:
+def _rotating(source: LazySource, limiter: Limiter) -> TokenSource:
     """Return a source that tries its secrets one after the other, if it has several."""
     several = source.secret.count > 1
-    return RotatingSource(source, source.secret, gate.again) if several else source
+    return RotatingSource(source, source.secret, limiter.another) if several else source

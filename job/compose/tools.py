@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from job.aws.clients import AwsClients
-from job.compose.limiters import Limits
+from job.compose.limiters import Limiters
 from job.config.settings import CommonSettings
 from job.core.clock import Clock
 from job.core.schedule import Policy
 from job.credentials.kinds import watched
 from job.credentials.settings import SecretSettings
 from job.credentials.watched import WatchedSecret
+from job.http.deadline import Threads
 
 if TYPE_CHECKING:
     from job.http.transport import Transport
@@ -33,10 +34,11 @@ class Tools:
         self.host = host
         self.clock = clock
         self.aws = AwsClients()
-        self.limits = Limits(clock)
+        self.limiters = Limiters(clock)
         self._policies: dict[Policy, Policy] = {}
         self._discoveries: dict[tuple[str, int], Discovery] = {}
         self._transports: dict[tuple[object, ...], Transport] = {}
+        self._threads = Threads()
         self._lock = threading.Lock()
 
     def secret(self, settings: SecretSettings | tuple[SecretSettings, ...]) -> WatchedSecret:
@@ -78,7 +80,7 @@ class Tools:
         with self._lock:
             if key not in self._transports:
                 proxies = {"http": proxy, "https": proxy} if proxy else {}
-                self._transports[key] = Transport(*key[:2], proxies, certificate)
+                self._transports[key] = Transport(*key[:2], proxies, certificate, self._threads)
             return self._transports[key]
 
     def _ca_file(self, settings: CommonSettings) -> str:

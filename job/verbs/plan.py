@@ -86,12 +86,12 @@ class TokenPlan:
 def token_plans(config: Config, tools: Tools, *, online: bool) -> Iterator[TokenPlan]:
     """Yield the plan of each token; `online` reads remote sinks too, to know the real life."""
     plans = {plan.token: plan for plan in _plans(config, tools, online=online)}
-    tools.limits.place(config.tokens.values())
+    tools.limiters.place(config.tokens.values())
     needed: Counter[str] = Counter()
     for name, settings in config.tokens.items():
         needed[client_of(settings)] += round(plans[name].per_day)
     for name, settings in config.tokens.items():
-        file = tools.limits.file(settings)
+        file = tools.limiters.file(settings)
         yield _within_budget(plans[name], settings, needed[client_of(settings)], file)
 
 

@@ -45,10 +45,11 @@ def probe(options: Options, name: str, *, yes: bool, as_json: bool) -> int:
     from job.compose.token_source import exchange_of  # noqa: PLC0415  # as below
     from job.verbs.probe_exchange import exchange_twice, survival  # noqa: PLC0415  # requests, after the question
 
-    job.tools.limits.place(config.tokens.values())
+    job.tools.limiters.place(config.tokens.values())
     try:
         settled, exchange = exchange_of(settings, job.tools)
-        first, second = exchange_twice(exchange, job.tools.limits.gate(name, settings).turn)
+        limiter = job.tools.limiters.limiter(name, settings)
+        first, second = exchange_twice(exchange, limiter.exchange)
     except ExchangeError as error:
         click.echo(f"{name}: {error}", err=True)
         return error.exit_code
