@@ -36,6 +36,7 @@ def composed(name: str, settings: TokenSettings, tools: Tools) -> Composed:
         key_of(settings),
         tools.clock,
         limit=limiter.exchange,
+        memory=tools.memory,
     )
     return Composed(settings, refresher, source.secret)
 
@@ -52,7 +53,7 @@ class RefresherSet:
         """Return a refresher for each token.
 
         A token whose settings are the same as in the call before keeps the one it had, with all
-        that is known of it.
+        that is known of it; one whose settings have changed keeps what the memory holds.
         """
         sinks = (sink for settings in tokens.values() for sink in settings.sinks)
         sweep(path for sink in sinks if (path := sink.local_path))
@@ -61,6 +62,8 @@ class RefresherSet:
         for name, settings in tokens.items():
             same = name in before and before[name].settings == settings
             made[name] = before[name] if same else composed(name, settings, self.tools)
+        for name in before.keys() - made.keys():
+            self.tools.memory.save(name, None)
         self._composed = made
         return self.in_force()
 

@@ -1,4 +1,4 @@
-"""What the tokens of a process share: clock, environment, clients, transports, limits."""
+"""What the tokens of a process share: clock, environment, clients, transports, limits, memory."""
 
 import threading
 from collections.abc import Mapping
@@ -9,11 +9,13 @@ from job.aws.clients import AwsClients
 from job.compose.limiters import Limiters
 from job.config.settings import CommonSettings
 from job.core.clock import Clock
+from job.core.ports import Memory
 from job.core.schedule import Policy
 from job.credentials.kinds import watched
 from job.credentials.settings import SecretSettings
 from job.credentials.watched import WatchedSecret
 from job.http.deadline import Threads
+from job.memory.in_process import InProcess
 
 if TYPE_CHECKING:
     from job.http.transport import Transport
@@ -35,6 +37,7 @@ class Tools:
         self.clock = clock
         self.aws = AwsClients()
         self.limiters = Limiters(clock)
+        self.memory: Memory = InProcess()
         self._policies: dict[Policy, Policy] = {}
         self._discoveries: dict[tuple[str, int], Discovery] = {}
         self._transports: dict[tuple[object, ...], Transport] = {}
