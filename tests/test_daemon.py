@@ -26,9 +26,10 @@ from job.core.events import (
 )
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
-from job.runners.daemon import WORKERS, Command, Daemon, SteadyTick
+from job.runners.daemon import Command, Daemon, SteadyTick
 from job.runners.due_queue import DueQueue
 from job.runners.process import TO_RUN, Signals
+from job.runners.sweep import WORKERS
 from job.runners.watchdog import DEAD_AFTER_LOOKS, Watchdog
 
 PATIENCE_S = 10.0

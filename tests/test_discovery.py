@@ -26,7 +26,7 @@ from job.core.tokens import Token
 from job.http.transport import Transport
 from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, DiscoveredSource, Discovery
 from job.oauth.metadata import Metadata, metadata_of, places_of
-from job.oauth.token_response import Answer
+from job.oauth.token_response import TokenResponse
 
 ISSUER = "https://as.example/realms/one"
 PLACE = "https://as.example/.well-known/oauth-authorization-server/realms/one"
@@ -43,9 +43,9 @@ class Hands:
         return Moment(START + self.seconds, self.seconds)
 
 
-def said(document: object, status: int = 200, **headers: str) -> Answer:
+def said(document: object, status: int = 200, **headers: str) -> TokenResponse:
     """Make an answer of a metadata endpoint."""
-    return Answer(status, headers, json.dumps(document).encode(), START)
+    return TokenResponse(status, headers, json.dumps(document).encode(), START)
 
 
 # The document
@@ -192,7 +192,7 @@ def test_metadata(more: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     ],
 )
 def test_what_is_no_metadata(
-    answered: Answer, kind: type[ExchangeError], code: str, words: str
+    answered: TokenResponse, kind: type[ExchangeError], code: str, words: str
 ) -> None:
     """A wrong document is refused with place and cure; a fault that passes is told as one."""
     with pytest.raises(kind) as caught:

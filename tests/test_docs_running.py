@@ -7,7 +7,7 @@ import msgspec
 
 from job.config.settings import CommonSettings
 from job.http import transport
-from job.runners import daemon, once
+from job.runners import once, sweep
 from job.verbs import once as verbs_once
 from job.verbs import run as verbs_run
 
@@ -28,7 +28,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     rows = dict(re.findall(r"^\| ([a-z `]+) \| (.*) \|$", PAGE, re.MULTILINE))
 
     assert rows["work at once"].startswith(
-        f"{daemon.WORKERS} threads, at most {common['max_concurrency']} of them "
+        f"{sweep.WORKERS} threads, at most {common['max_concurrency']} of them "
     )
     assert rows["one exchange"].startswith(f"`timeout`, {common['timeout']}".replace("15s", "15 s"))
     assert rows["an answer of the token endpoint"] == f"{transport.MAX_BODY_BYTES >> 20} MiB"

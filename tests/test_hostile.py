@@ -37,7 +37,7 @@ from job.core.secret import Secret
 from job.core.tokens import OutputFormat, Record, parse, record_of, render, render_receipt
 from job.http.transport import MAX_BODY_BYTES, Transport
 from job.oauth.response import read_token
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 from job.observe.log import log_observer
 from job.sinks.file import SIDECAR_SUFFIX, FileSinkSettings
 from job.sinks.secret_text import SecretText
@@ -172,7 +172,7 @@ RULES = st.builds(
 )
 
 
-def verdict(reply: Answer, rules: ResponseRules = ResponseRules()) -> None:  # noqa: B008  # immutable
+def verdict(reply: TokenResponse, rules: ResponseRules = ResponseRules()) -> None:  # noqa: B008  # immutable
     """Read an answer: a token that can be stored and read back, or an error that may be shown."""
     got = result_of(lambda: read_token(reply, rules), ExchangeError)
     if isinstance(got, ExchangeError):
@@ -196,7 +196,7 @@ def test_any_answer_is_a_token_or_an_error(
     status: int, headers: dict[str, str], body: bytes, rules: ResponseRules
 ) -> None:
     """Promise: whatever a server says, there is a token worth storing or a typed error."""
-    verdict(Answer(status, headers, body, START, (Secret(SECRET),)), rules)
+    verdict(TokenResponse(status, headers, body, START, (Secret(SECRET),)), rules)
 
 
 WORST = {
@@ -228,7 +228,8 @@ WORST = {
 def test_the_worst_shapes_cost_no_time(shape: str, status: int) -> None:
     """Promise: a body of the largest size in the shape that is dearest to read takes a moment."""
     verdict(
-        Answer(status, {}, WORST[shape], START, (Secret(SECRET),)), ResponseRules(jwt_expiry=True)
+        TokenResponse(status, {}, WORST[shape], START, (Secret(SECRET),)),
+        ResponseRules(jwt_expiry=True),
     )
 
 
@@ -316,7 +317,7 @@ def test_any_bytes_on_the_wire_are_an_answer_or_an_error(
         assert is_harmless(str(reply))
         assert (reply.__cause__, reply.__context__) == (None, None)
     else:
-        verdict(Answer(*reply, START, (Secret(SECRET),)))
+        verdict(TokenResponse(*reply, START, (Secret(SECRET),)))
 
 
 # Waits that servers wish for
@@ -645,4 +646,4 @@ def test_these_tests_see_what_they_look_for() -> None:
     for text in (f"x{SECRET}", "two\nlines", "x" * 1000):
         assert not is_harmless(text)
     with pytest.raises(AssertionError):
-        verdict(Answer(200, {}, b'{"access_token": "t"}', START), ResponseRules(lifetime=0))
+        verdict(TokenResponse(200, {}, b'{"access_token": "t"}', START), ResponseRules(lifetime=0))

@@ -13,7 +13,7 @@ from job.compose.token_source import Sources
 from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import EndpointUnavailable, RequestRejected
-from job.core.ports import Deferred, at_once
+from job.core.ports import Deferred, unlimited
 from job.oauth.exchange import ClientCredentials
 from job.verbs.probe_exchange import exchange_twice, survival
 from job.verbs.probe_report import Survival
@@ -43,7 +43,7 @@ def exchange(server: TokenServer, secret: Path, **keys: Any) -> ClientCredential
 def judged(server: TokenServer, secret: Path, *, probe: bool, **keys: Any) -> Survival:  # noqa: ANN401  # as above
     """Ask a server twice, and tell whether the first token still works."""
     asking = exchange(server, secret, **keys)
-    first, second = exchange_twice(asking, at_once)
+    first, second = exchange_twice(asking, unlimited)
     url = server.url.replace("/token", "/api?x=1") if probe else None
     return survival(asking, first.token, second.token, url)
 
@@ -51,7 +51,7 @@ def judged(server: TokenServer, secret: Path, *, probe: bool, **keys: Any) -> Su
 def test_a_server_is_asked_twice(secret_file: Path) -> None:
     """Both answers are kept whole, with the tokens that were read from them."""
     with TokenServer(token("tok-1", scope="a"), token("tok-2", 60)) as server:
-        first, second = exchange_twice(exchange(server, secret_file), at_once)
+        first, second = exchange_twice(exchange(server, secret_file), unlimited)
     assert [one.token.access_token.reveal() for one in (first, second)] == ["tok-1", "tok-2"]
     assert [one.token.life for one in (first, second)] == [3600, 60]
     assert (first.answer.status, b'"scope"' in first.answer.body) == (200, True)
@@ -71,7 +71,7 @@ def test_a_server_that_is_found_by_discovery_is_asked_as_it_likes(secret_file: P
         settled, asking = built(
             secret_file, {"issuer": issuer, "client_secret": {"file": str(secret_file)}}
         )
-        exchange_twice(asking, at_once)
+        exchange_twice(asking, unlimited)
     assert settled.auth_method == "client_secret_post"
     assert [seen.form.get("client_secret") for seen in server.requests] == [
         None,
@@ -85,20 +85,20 @@ def test_a_refusal_is_an_error_of_the_exchange(secret_file: Path) -> None:
     with TokenServer(token(), refusal(401, "invalid_client")) as server:
         asking = exchange(server, secret_file)
         with pytest.raises(RequestRejected, match="invalid_client"):
-            exchange_twice(asking, at_once)
+            exchange_twice(asking, unlimited)
 
 
 def test_a_turn_is_waited_for(secret_file: Path) -> None:
     """A rate of one a second puts the second request off: it comes a moment later."""
     waits, slept = [0.0, 0.9, 0.0], list[float]()
 
-    def turn(_: float) -> AbstractContextManager[None]:
+    def limit(_: float) -> AbstractContextManager[None]:
         if wait_s := waits.pop(0):
             raise Deferred(wait_s)
         return nullcontext()
 
     with TokenServer(token("tok-1"), token("tok-2")) as server:
-        exchange_twice(exchange(server, secret_file), turn, slept.append)
+        exchange_twice(exchange(server, secret_file), limit, slept.append)
     assert (slept, waits) == ([0.9], [])
 
 
@@ -106,13 +106,13 @@ def test_a_turn_that_is_far_off_is_not_waited_for(secret_file: Path) -> None:
     """A budget that is spent is told at once, however often it is less than a minute."""
     slept = list[float]()
 
-    def turn(_: float) -> AbstractContextManager[None]:
+    def limit(_: float) -> AbstractContextManager[None]:
         raise Deferred(40)
 
     url = "http://127.0.0.1:9/token"
     asking = built(secret_file, {"token_url": url, "client_secret": {"file": str(secret_file)}})[1]
     with pytest.raises(EndpointUnavailable, match="no exchange for 40s") as caught:
-        exchange_twice(asking, turn, slept.append)
+        exchange_twice(asking, limit, slept.append)
     assert (caught.value.code, slept) == ("limit_reached", [40])
 
 
@@ -207,7 +207,7 @@ def test_a_place_that_cannot_be_reached_tells_nothing(secret_file: Path) -> None
     """The report goes on, with the reason."""
     with TokenServer(token("tok-1"), token("tok-2")) as server:
         asking = exchange(server, secret_file)
-        first, second = exchange_twice(asking, at_once)
+        first, second = exchange_twice(asking, unlimited)
     found = survival(asking, first.token, second.token, server.url)
     assert found.works is None
     assert "refuses connections" in found.how

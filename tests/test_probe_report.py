@@ -10,7 +10,7 @@ from fakes import START
 from job.config.settings import CommonSettings, TokenSettings
 from job.core.secret import Secret
 from job.oauth.response import read_token
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 from job.sinks.file import FileSinkSettings
 from job.verbs.probe_report import Exchanged, ProbeReport, Survival, report, warning
 
@@ -32,7 +32,9 @@ def exchanged(
     """Make an exchange whose answer has these members."""
     body = {"access_token": token, "token_type": "Bearer", "expires_in": 3600} | members
     body = {name: member for name, member in body.items() if member is not None}
-    answer = Answer(200, headers or {}, json.dumps(body).encode(), START, (Secret("s3cret"),))
+    answer = TokenResponse(
+        200, headers or {}, json.dumps(body).encode(), START, (Secret("s3cret"),)
+    )
     return Exchanged(answer, read_token(answer, rules or ResponseRules()))
 
 

@@ -16,7 +16,7 @@ from simulation.play import Outcome, play
 from simulation.scenario import Actor, Scenario, scenario_of
 
 from job.core.schedule import Policy
-from job.runners.daemon import Daemon
+from job.runners.sweep import Sweep
 
 pytestmark = pytest.mark.slow
 
@@ -119,10 +119,10 @@ def test_defects_are_caught(name: str) -> None:
     """Each of its seeds tells a defect put in by hand from the real thing, by the invariant."""
     defect = DEFECTS[name]
     for seed in defect.seeds:
-        if defect.daemon is Daemon:
+        if defect.sweep is Sweep:
             breach = play(scenario_of(seed, defect.days), defect.refresher).breach
         else:
-            breach = play_many_tokens(seed, defect.daemon).breach
+            breach = play_many_tokens(seed, defect.sweep).breach
         assert breach.startswith(f"{defect.invariant}: "), (seed, breach)
 
 

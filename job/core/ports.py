@@ -147,12 +147,12 @@ class Memory(Protocol):
         """Remember this of a token, in place of what was saved before; None forgets it."""
 
 
-Turn = Callable[[float], AbstractContextManager[None]]
+Limit = Callable[[float], AbstractContextManager[None]]
 """The context of one exchange: it takes how long the exchange can be deferred without harm, and
 raises Deferred where it may not be made now."""
 
 
-def at_once(_: float) -> AbstractContextManager[None]:
+def unlimited(_: float) -> AbstractContextManager[None]:
     """Let every exchange be made when it is due."""
     return nullcontext()
 

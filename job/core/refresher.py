@@ -21,7 +21,7 @@ from job.core.events import (
     TokenUnchanged,
 )
 from job.core.memo import memo_of, recalled
-from job.core.ports import Deferred, Memory, Sink, Superseded, TokenSource, Turn, at_once
+from job.core.ports import Deferred, Limit, Memory, Sink, Superseded, TokenSource, unlimited
 from job.core.schedule import Plan, Policy, broken_promise
 from job.core.secret import Secret
 from job.core.state import Action, Alarm
@@ -38,6 +38,7 @@ class Refresher:
     __slots__ = (
         "_clock",
         "_is_deferred",
+        "_limit",
         "_memory",
         "_outcome",
         "_plan",
@@ -45,7 +46,6 @@ class Refresher:
         "_sinks",
         "_source",
         "_state",
-        "_turn",
         "name",
     )
 
@@ -58,7 +58,7 @@ class Refresher:
         request_key: str,
         clock: Clock,
         *,
-        turn: Turn = at_once,
+        limit: Limit = unlimited,
         memory: Memory | None = None,
     ) -> None:
         """Know no more than `memory` does: the first step reads the sinks."""
@@ -68,7 +68,7 @@ class Refresher:
         self._plan = plan
         self._request_key = request_key
         self._clock = clock
-        self._turn = turn
+        self._limit = limit
         self._is_deferred = False
         self._memory = memory
         self._state = state.start(clock(), len(sinks))
@@ -100,7 +100,7 @@ class Refresher:
         return state.wake_at(self._state, now) - now.seen_from(self._state.anchor)
 
     def deferred_s(self) -> float | None:
-        """Return how long a limit puts the exchange off that was due in the last step, if so."""
+        """Return for how long a limit defers the exchange that was due in the last step, if so."""
         return self.wait_s() if self._is_deferred else None
 
     def seconds_left(self) -> float:
@@ -198,7 +198,7 @@ class Refresher:
         """Ask for a new token once."""
         before = self._clock()
         try:
-            with self._turn(self._spare_s()):
+            with self._limit(self._spare_s()):
                 token = self._source.fetch()
         except Deferred as off:
             self._defer(off)

@@ -25,7 +25,7 @@ _FORM = re.compile(r"(?:[\w.~%+-]+=[^\s<>\"{}&]*&)*(?:access_token|error)=[^\s<>
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TokenResponse:
     """One HTTP answer. Header names are lower case; `sent_at` is epoch seconds before sending.
 
     `secrets` are the values of the request that a server may echo; no message ever shows them.

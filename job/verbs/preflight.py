@@ -18,7 +18,7 @@ from job.core.ports import Sink
 from job.oauth.error_response import error_response_of
 from job.oauth.metadata import Metadata
 from job.oauth.request import TokenRequest, prepared
-from job.oauth.token_response import Answer, members_of
+from job.oauth.token_response import TokenResponse, members_of
 from job.sinks.settings import SinkSettings
 
 SKEW_S = 30.0
@@ -96,7 +96,7 @@ def _endpoint(
     except ExchangeError as error:
         yield PreflightResult("endpoint", good=False, text=error.message)
         return
-    answer = Answer(*reply, sent_at=(before + clock().wall) / 2)
+    answer = TokenResponse(*reply, sent_at=(before + clock().wall) / 2)
     good = _says_no(answer)
     text = (
         f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"
@@ -107,7 +107,7 @@ def _endpoint(
     yield from _clock(answer)
 
 
-def _says_no(answer: Answer) -> bool:
+def _says_no(answer: TokenResponse) -> bool:
     """Tell whether an answer is a refusal: by its status, or with success, by what the body says.
 
     Some endpoints answer everything with HTTP 200.
@@ -118,7 +118,7 @@ def _says_no(answer: Answer) -> bool:
     return 400 <= answer.status < 500 and answer.status not in NO_ENDPOINT  # noqa: PLR2004  # HTTP's range
 
 
-def _clock(answer: Answer) -> Iterator[PreflightResult]:
+def _clock(answer: TokenResponse) -> Iterator[PreflightResult]:
     if answer.dated is None or "age" in answer.headers:
         return
     skew = round(answer.sent_at - answer.dated)

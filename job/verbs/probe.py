@@ -46,7 +46,7 @@ def probe(options: Options, name: str, *, yes: bool, as_json: bool) -> int:
 
     try:
         settled, exchange = job.wiring.sources.exchange(settings, config.folder)
-        first, second = exchange_twice(exchange, job.wiring.turn(name, config))
+        first, second = exchange_twice(exchange, job.wiring.limit(name, config))
     except ExchangeError as error:
         click.echo(f"{name}: {error}", err=True)
         return error.exit_code

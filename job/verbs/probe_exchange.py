@@ -6,40 +6,40 @@ from collections.abc import Callable
 from requests import PreparedRequest
 
 from job.core.errors import EndpointUnavailable, ExchangeError
-from job.core.ports import Deferred, Turn
+from job.core.ports import Deferred, Limit
 from job.core.text import duration
 from job.core.tokens import Token
 from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest, prepared
-from job.oauth.token_response import Answer, members_of
+from job.oauth.token_response import TokenResponse, members_of
 from job.verbs.probe_report import Exchanged, Survival
 
 DEAD = 401
 PATIENCE_S = 60.0
-"""How long a person who has asked for it waits for a turn."""
+"""How long a person who has asked for it waits for a limit."""
 
 Tried = Callable[[Token], tuple[bool | None, str]]
 """Tells whether a token works, or None, and how we know."""
 
 
 def exchange_twice(
-    exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None] = time.sleep
+    exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[Exchanged, Exchanged]:
     """Return two exchanges, one right after the other; raises ExchangeError.
 
-    Each takes a turn, so that it counts against the limits of the client. Where they allow it only
-    after more than PATIENCE_S, it is an EndpointUnavailable.
+    Each counts against the limits of the client. Where they allow it only after more than
+    PATIENCE_S, it is an EndpointUnavailable.
     """
-    return _exchanged(exchange, turn, sleep), _exchanged(exchange, turn, sleep)
+    return _exchanged(exchange, limit, sleep), _exchanged(exchange, limit, sleep)
 
 
 def _exchanged(
-    exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None]
+    exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], None]
 ) -> Exchanged:
     left_s = PATIENCE_S
     while True:
         try:
-            with turn(0.0):
+            with limit(0.0):
                 answer = exchange.ask(exchange.request)
                 return Exchanged(answer, exchange.read(answer))
         except Deferred as off:
@@ -85,7 +85,7 @@ def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | Non
 
     asked = TokenRequest(url, (), method="GET", layout="query")
     sent_at = exchange.clock().wall
-    answer = Answer(*exchange.transport.send(prepared(asked, with_token)), sent_at)
+    answer = TokenResponse(*exchange.transport.send(prepared(asked, with_token)), sent_at)
     works = True if answer.succeeded else False if answer.status == DEAD else None
     return works, f"probe_url answers HTTP {answer.status}"
 

@@ -13,7 +13,14 @@ from job.core.secret import mask
 from job.core.text import DAY_S, duration, entry, wrapped
 from job.core.tokens import Token
 from job.oauth.expiry import lifetime_of
-from job.oauth.token_response import Answer, ResponseRules, at, members_of, number_of, printable
+from job.oauth.token_response import (
+    ResponseRules,
+    TokenResponse,
+    at,
+    members_of,
+    number_of,
+    printable,
+)
 
 LONG_LIFE_S = 8 * DAY_S
 SHORTER_S = 60
@@ -40,7 +47,7 @@ BARE_PATH = re.compile(r"[A-Za-z0-9_.-]+")
 class Exchanged:
     """One exchange: the answer, and the token that was read from it."""
 
-    answer: Answer
+    answer: TokenResponse
     token: Token
 
 

@@ -73,7 +73,7 @@ def _outcomes(seeds: Sequence[int], options: argparse.Namespace) -> Iterator[Out
 def _play(scenario: Scenario, defect: str | None) -> tuple[Outcome, Outcome]:
     """Play a scenario, and the many tokens of its seed."""
     parts = DEFECTS[defect] if defect else Defect("", ())
-    return play(scenario, parts.refresher), play_many_tokens(scenario.seed, parts.daemon)
+    return play(scenario, parts.refresher), play_many_tokens(scenario.seed, parts.sweep)
 
 
 def _scripted(scenario: Scenario, text: str) -> Scenario:

@@ -11,7 +11,7 @@ from requests import PreparedRequest
 
 from job.core.errors import EndpointUnavailable, ResponseInvalid
 from job.core.secret import Secret
-from job.http.transport import Reply
+from job.http.transport import HttpResponse
 from simulation.audit import CLIENT_SECRET
 from simulation.faults import Faults, Spell
 from simulation.ledger import TOKEN_MARK, Ledger, Minted
@@ -114,14 +114,14 @@ class Wire:
         self._endpoint = endpoint
         self._asks = asks
 
-    def send(self, request: PreparedRequest) -> Reply:
+    def send(self, request: PreparedRequest) -> HttpResponse:
         """Carry one request to the server, and back what the method of the fault's name says."""
         process, rng = self._process, self._endpoint.rng
         self._asks()
         self._asked_at, self._skew = process.timeline.now, process.skew
         process.spend(rng.uniform(0.01, 0.2))
         spell = self._endpoint.spell
-        answer: Callable[[], Reply] = getattr(self, f"_{spell.kind}" if spell else "_token")
+        answer: Callable[[], HttpResponse] = getattr(self, f"_{spell.kind}" if spell else "_token")
         self._credentials = request.headers["Authorization"]
         reply = answer() if self._endpoint.accepts(self._credentials) else self._rotated()
         process.spend(rng.uniform(0.01, 0.2))
@@ -129,18 +129,18 @@ class Wire:
 
     # No fault, and faults that are nearly none
 
-    def _token(self) -> Reply:
+    def _token(self) -> HttpResponse:
         minted = self._mint()
         rest = int(minted.expires_at - self._process.timeline.now)
         return self._json(200, {"access_token": minted.value, "expires_in": rest})
 
     _boasting = _short = _caching = _token
 
-    def _slow(self) -> Reply:
+    def _slow(self) -> HttpResponse:
         self._process.spend(self._endpoint.rng.uniform(2.0, TIMEOUT_S - 1.0), waits=True)
         return self._token()
 
-    def _lying(self) -> Reply:
+    def _lying(self) -> HttpResponse:
         """Give a token whose expires_in is odd, or says nothing."""
         rng = self._endpoint.rng
         odd = rng.choice((None, "text", "absent", 10**20, "nan", "-5", 0, -1, 0.5))
@@ -154,7 +154,7 @@ class Wire:
 
     # Answers without a token
 
-    def _overloaded(self) -> Reply:
+    def _overloaded(self) -> HttpResponse:
         rng, now = self._endpoint.rng, self._process.timeline.now
         wish_s = rng.choice((-60, 0, 5, 30, 120, 600, 3600, 86_400, 10**9))
         date = formatdate(now + wish_s, usegmt=True)
@@ -162,38 +162,38 @@ class Wire:
         self._trouble("asked to wait", self._until_last_chance(min(wish_s, LONGEST_WISH_S)))
         return self._json(429, {"error": "slow_down"}, {"retry-after": text})
 
-    def _storm(self) -> Reply:
+    def _storm(self) -> HttpResponse:
         self._trouble("500")
         rng = self._endpoint.rng
         body = rng.choice((HTML, b"", b'{"error":"server_error"}'))
         return self._reply(rng.choice((500, 502, 503, 504, 520)), body)
 
-    def _html(self) -> Reply:
+    def _html(self) -> HttpResponse:
         self._trouble("HTML")
         return self._reply(200, HTML)
 
-    def _echoing(self) -> Reply:
+    def _echoing(self) -> HttpResponse:
         """Refuse for a while, and repeat in the answer what nobody may log."""
         self._trouble("echo")
         said = f"I can't read {self._credentials} of {self._endpoint.resolve().reveal()}"
         return self._json(400, {"error": "temporarily_unavailable", "error_description": said})
 
-    def _banned(self) -> Reply:
+    def _banned(self) -> HttpResponse:
         """Refuse the right client: only the server can end that."""
         return self._refuse(SLOW_LANE_S)
 
-    def _rotated(self) -> Reply:
+    def _rotated(self) -> HttpResponse:
         """Refuse the old secret until the operator has stored the new one."""
         spell = self._endpoint.spell
         ends_in = spell.end - self._process.timeline.now if spell else 0.0
         return self._refuse(min(SLOW_LANE_S, ends_in + LOOK_S))
 
-    def _refuse(self, wait_s: float) -> Reply:
+    def _refuse(self, wait_s: float) -> HttpResponse:
         self._trouble("rejected", wait_s)
         self._process.audit.rejected(self._process.log)
         return self._json(401, {"error": "invalid_client"})
 
-    def _truncated(self) -> Reply:
+    def _truncated(self) -> HttpResponse:
         """Mint, and lose the end of the answer."""
         whole = self._token()
         self._lose("cut")
@@ -229,12 +229,14 @@ class Wire:
 
     def _json(
         self, status: int, members: Mapping[str, object], headers: Mapping[str, str] = NO_HEADERS
-    ) -> Reply:
+    ) -> HttpResponse:
         return self._reply(status, json.dumps(members).encode(), headers)
 
-    def _reply(self, status: int, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+    def _reply(
+        self, status: int, body: bytes, headers: Mapping[str, str] = NO_HEADERS
+    ) -> HttpResponse:
         now = formatdate(self._process.timeline.now, usegmt=True)
-        return Reply(status, {"date": now, **headers}, body)
+        return HttpResponse(status, {"date": now, **headers}, body)
 
     def _until_last_chance(self, wish_s: float) -> float:
         """However long the server's wish is, one attempt is left before the token expires.

@@ -1,11 +1,11 @@
-"""Minutes of many tokens in one process: the real sweep, agenda and pool of job/runners/daemon.py.
+"""Minutes of many tokens in one process: the real sweep, queue and pool of job/runners/sweep.py.
 
 More than two thirds of the tokens hang, and no other one may feel it (I10). The module
 `threading` is the door between job/runners/pool.py and the kernel: here its threads are actors of
 the timeline, so that a deadline takes no time.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from random import Random
@@ -16,7 +16,8 @@ from job.core.events import Event, JobCrashed
 from job.core.refresher import Refresher
 from job.core.schedule import Policy
 from job.runners import pool
-from job.runners.daemon import TICK_S, Daemon
+from job.runners.daemon import TICK_S
+from job.runners.sweep import Sweep
 from simulation.audit import Breach
 from simulation.endpoint import Lives
 from simulation.faults import Spell
@@ -39,7 +40,7 @@ HANGS = (
 )
 
 
-def play_many_tokens(seed: int, daemon: type[Daemon] = Daemon) -> Outcome:
+def play_many_tokens(seed: int, sweep: type[Sweep] = Sweep) -> Outcome:
     """Run the night of a seed to its end or to the first breach."""
     timeline = Timeline(BEGIN, BEGIN + MINUTES * 60.0)
     scenarios = [*_scenarios(seed)]
@@ -47,7 +48,7 @@ def play_many_tokens(seed: int, daemon: type[Daemon] = Daemon) -> Outcome:
         resources.enter_context(daylight_saving())
         worlds = [World(scenario, Refresher, resources, timeline) for scenario in scenarios]
         resources.enter_context(mock.patch.object(pool, "threading", Threads(timeline)))
-        return _outcome(scenarios[-1], worlds, ManyTokens(timeline, worlds, daemon))
+        return _outcome(scenarios[-1], worlds, ManyTokens(timeline, worlds, sweep))
 
 
 def _scenarios(seed: int) -> Iterator[Scenario]:
@@ -120,7 +121,7 @@ class Member:
 class ManyTokens:
     """The one process: it sweeps each second, as APScheduler has it do."""
 
-    def __init__(self, timeline: Timeline, worlds: list[World], daemon: type[Daemon]) -> None:
+    def __init__(self, timeline: Timeline, worlds: list[World], sweep: type[Sweep]) -> None:
         self._timeline = timeline
         members: dict[str, Any] = {}
         for number, world in enumerate(worlds):
@@ -131,31 +132,27 @@ class ManyTokens:
             members[name] = Member(name, process, refresher, is_well=not _hangs(number))
         self._members = members
         clock = worlds[0].processes[0].clock
-        self._daemon = daemon(members, self._report, _keep, clock=clock)
+        self._sweep = sweep(self._report, clock)
 
     def run(self) -> None:
         """Let the night pass; raises Breach."""
-        self._timeline.run([self._sweep])
+        self._timeline.run([self._tick])
 
-    def _sweep(self) -> None:
-        self._daemon._enter(self._members.values())  # what `run` does before its threads
+    def _tick(self) -> None:
+        self._sweep.put_in_force(self._members)
         while True:
-            self._daemon._sweep()  # the job that APScheduler runs
+            self._sweep.run(lambda: None)  # the job that APScheduler runs
             self._timeline.sleep_until(self._timeline.now + TICK_S)
 
     def _report(self, event: Event) -> None:
-        """Let nothing that the daemon catches be lost: the end of the night, or a breach."""
+        """Let nothing that the sweep catches be lost: the end of the night, or a breach."""
         if self._timeline.is_over:
             raise Over
         if isinstance(event, JobCrashed):
-            raise Breach(next(self._breaches(), f"the daemon catches {event.error}"))
+            raise Breach(next(self._breaches(), f"the sweep catches {event.error}"))
 
     def _breaches(self) -> Iterator[str]:
         return (m.process.audit.breach for m in self._members.values() if m.process.audit.breach)
-
-
-def _keep(refreshers: Mapping[str, Refresher]) -> Mapping[str, Refresher]:
-    return refreshers
 
 
 class Threads:
