@@ -23,7 +23,6 @@ import requests
 from fakes import START, FakeClock, MemorySink, ScriptedSource, record, token
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from running import repetitions
 from sinks import file_sink
 from token_server import TokenServer
 
@@ -61,9 +60,9 @@ LONG = os.environ.get("HOSTILE_EXAMPLES")
 
 
 def examples(number: int) -> settings:
-    """Try so many examples in CI, always the same; or more and others, where that is asked."""
+    """Try so many examples, always the same; or more of them and others, where that is asked."""
     return settings(
-        max_examples=int(LONG) if LONG else repetitions(number),
+        max_examples=int(LONG) if LONG else number,
         derandomize=not LONG,
         database=None,
         deadline=timedelta(seconds=5),

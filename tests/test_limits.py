@@ -141,6 +141,7 @@ def test_a_line_at_a_hung_server_is_looked_at_again(rate_: Rate) -> None:
 @pytest.mark.fault("herd")
 @pytest.mark.fault("hung-endpoint-herd")
 @pytest.mark.parametrize("hangs_s", [0, 600])
+@pytest.mark.slow
 def test_10_000_tokens_are_a_line_and_no_crowd(hangs_s: int) -> None:
     """All get their place, at the rate; nobody asks all the time, even while the server hangs."""
     endpoint, count, ten = Endpoint(4, Rate(10, 1.0)), 10_000, 10
