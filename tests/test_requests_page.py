@@ -49,6 +49,6 @@ def test_an_example_does_what_the_page_says(
         moved = msgspec.structs.replace(settings, token_url=server.url)
         wiring = Wiring({}, "host", FakeClock(START))
         token = wiring.sources.source(moved, str(tmp_path)).fetch()
-    assert (token.token_type, token.life, token.expiry_source) == (kind, int(life), source)
+    assert (token.token_type, token.lifetime, token.expiry_source) == (kind, int(life), source)
     assert token.access_token.reveal() == "T"
     assert name in str(settings.token_url)
