@@ -63,7 +63,8 @@ def lifetime_of(
     no clock can falsify; an absolute field, measured by the server's clock; `default_lifetime`.
     The `exp` of a JWT, where asked for, only ever shortens the first three, or stands in for
     them. A claim that is no number, or over ten years, is not believed and the next one is asked.
-    A configured `expiry_path` is the only field that counts; its size tells a lifetime from an instant.
+    A configured `expiry_path` is the only field that counts; its size tells a lifetime from an
+    instant.
     Raises ResponseInvalid when a believable claim says that the token is already dead.
     """
     claims = (
@@ -132,7 +133,7 @@ def _absolute(members: Mapping[str, Any], answer: TokenResponse) -> Lifetime | N
 
 
 def _jwt(token: str, answer: TokenResponse) -> Lifetime | None:
-    """Read `exp` (RFC 7519 section 4.1.4) without verifying: we judge the lifetime, not the claims."""
+    """Read `exp` (RFC 7519 section 4.1.4) without verifying: the lifetime is judged, not the claims."""
     seconds = remaining((claims_of(token) or {}).get("exp"), answer)
     return None if seconds is None else Lifetime(seconds, "jwt")
 

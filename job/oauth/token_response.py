@@ -76,7 +76,7 @@ class TokenResponse:
 class ResponseRules:
     """What the configuration says about answers.
 
-    `scope` is the requested one; `lifetime` replaces whatever the server says about the lifetime, in
+    `scope` is the requested one; `lifetime` replaces whatever the server says about it, in
     seconds; `default_lifetime` stands in when it says nothing; `jwt_expiry` lets the `exp` of a
     JWT shorten it; `keep_extra` names the members that are kept beside the token. `token_path` and
     `expiry_path` say where they stand (see `at`), without the latter the usual names are looked
