@@ -10,8 +10,8 @@ from job.config.environment import ENVIRONMENT_KEYS
 from job.config.presets import Preset, catalogue, presets
 from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.config.watch_settings import HookSettings, HttpSettings, SignalSettings
+from job.sinks.kinds import sink_types
 
 FOLDER = Path(__file__).parent
 ONE_OF = "Exactly one of these; it is read again for every exchange."
@@ -69,7 +69,7 @@ Where no file is found, one token comes from the environment. It is named `defau
 | `FRESHTOKEN_CLIENT_SECRET_FILE` | a file that holds it; wins over the variable |
 | `FRESHTOKEN_PROVIDER_PARAMS` | `provider_params`, `name=value` pairs separated by spaces |
 | `FRESHTOKEN_SCOPE` | `scope`, separated by spaces |
-| `FRESHTOKEN_SINK` | `file:PATH` or `aws-secrets-manager:SECRET_ID`, separated by commas |
+| `FRESHTOKEN_SINK` | {sinks}, separated by commas |
 | `FRESHTOKEN_FORMAT` | `format` of every sink |
 | `FRESHTOKEN_HTTP_LISTEN` | `listen` of `[http]` |
 
@@ -84,18 +84,18 @@ def page() -> str:
     common = _table(CommonSettings)
     identity = _table(TokenSettings, IDENTITY)
     rows = "\n".join(f"| `{name}` | `{key}` |" for key, name in ENVIRONMENT_KEYS.items())
+    sinks = " or ".join(f"`{settings.variable}`" for settings in sink_types().values())
     return "\n".join(
         [
             HEAD,
             f"## A token: `[tokens.NAME]`\n\n{identity}\n\nand, as in `[defaults]`:\n\n{common}\n",
             f"## `client_secret` and `private_key`\n\n{ONE_OF}\n\n{_table(SecretSettings)}\n",
             f"## `client_assertion`\n\nAs above, or\n\n{_table(AssertionSettings, OF_AWS)}\n",
-            f'## A sink of type `"file"`\n\n{_table(FileSinkSettings)}\n',
-            f'## A sink of type `"aws_secrets_manager"`\n\n{_table(SecretsManagerSinkSettings)}\n',
+            *(f'## A sink of type `"{k}"`\n\n{_table(s)}\n' for k, s in sink_types().items()),
             f"## A hook: `on_refresh` and `on_trouble`\n\n{OF_HOOKS}\n\n{_table(HookSettings)}\n",
             f"`signal` has\n\n{_table(SignalSettings)}\n",
             f"## `[http]`\n\n{OF_HTTP}\n\n{_table(HttpSettings)}\n",
-            ENVIRONMENT.format(rows=rows),
+            ENVIRONMENT.format(rows=rows, sinks=sinks),
         ]
     )
 
@@ -103,7 +103,7 @@ def page() -> str:
 def _table(kind: type, only: tuple[str, ...] = ()) -> str:
     hints = typing.get_type_hints(kind, include_extras=True)
     lines = ["| key | default | what it is |", "|---|---|---|"]
-    for field in msgspec.structs.fields(kind):
+    for field in sorted(msgspec.structs.fields(kind), key=lambda field: not field.required):
         if not only or field.name in only:
             default = "required" if field.required else _default(field)
             lines.append(f"| `{field.name}` | {default} | {_about(hints[field.name])} |")

@@ -30,7 +30,7 @@ def read_regular(path: str, limit: int) -> bytes | None:
         with open(file, "rb", closefd=False) as reader:
             return reader.read(min(status.st_size, limit))
     finally:
-        let_go(file)
+        close_quietly(file)
 
 
 def write_atomically(
@@ -59,11 +59,11 @@ def write_atomically(
         for temporary in temporaries:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=descriptor)
-        let_go(descriptor)
+        close_quietly(descriptor)
 
 
-def let_go(file: int) -> None:
-    """Let go of a descriptor that nothing was written to: close(2) does so even when it fails."""
+def close_quietly(file: int) -> None:
+    """Close a descriptor that nothing was written to: it is gone even when close(2) fails."""
     with suppress(OSError):
         os.close(file)
 

@@ -2,16 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 from job.core.clock import Moment
 from job.core.errors import SinkError
 from job.core.ports import Superseded
 from job.core.secret import Secret
 from job.core.tokens import Record, Token, record_of
-from job.http.deadline import Caller
-
-T = TypeVar("T")
 
 START = 1_764_000_000
 
@@ -54,13 +50,6 @@ def record(
 ) -> Record:
     """Make a record of such a token."""
     return record_of(token(value, requested_at, life), key)
-
-
-class DirectCaller(Caller):
-    """Calls in the caller's own thread and without a deadline, where time is not real."""
-
-    def call(self, function: Callable[[], T], seconds: float) -> T:
-        return function()
 
 
 class ScriptedSource:

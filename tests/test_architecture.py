@@ -20,8 +20,8 @@ PACKAGE = ROOT / "job"
 ROOMS = """
     __main__
     cli
-    demo
     verbs
+    demo
     runners
     compose
     inventory
@@ -45,10 +45,10 @@ FENCES: dict[str, set[str]] = {
     "click": {"cli", "verbs"},
     "cryptography": {"oauth"},
     "jwt": {"oauth"},
-    "msgspec": {"cli", "compose", "config", "sinks", "values"},
+    "msgspec": {"compose", "config", "sinks", "values", "verbs"},
     "prometheus_client": {"observe"},
     "requests": {"http", "oauth", "verbs"},
-    "rich": {"demo", "verbs"},
+    "rich": {"verbs"},
     "structlog": {"observe"},
     "waitress": {"observe"},
     "urllib3": {"http"},

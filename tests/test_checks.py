@@ -7,7 +7,9 @@ import pytest
 from job.config import checks
 from job.config.secret_settings import SecretSettings
 from job.config.settings import TokenSettings
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
+from job.sinks.file import FileSinkSettings
+from job.sinks.kinds import AnySinkSettings
+from job.sinks.secrets_manager import SecretsManagerSinkSettings
 
 PROVIDERS = {"tiki": 1, "twitch": 2, "ebay": 3}
 FILE = FileSinkSettings(path="/run/one.json")
@@ -39,7 +41,7 @@ def found(name: str = "one", **keys: Any) -> list[tuple[str, str]]:  # noqa: ANN
     return list(checks.of_token(name, token(**keys), PROVIDERS))
 
 
-def of_sink(sink: SinkSettings) -> list[tuple[str, str]]:
+def of_sink(sink: AnySinkSettings) -> list[tuple[str, str]]:
     """Return what is wrong with a sink, without its place."""
     return [(key.removeprefix("sinks[1]."), text) for key, text in found(sinks=(sink,))]
 
@@ -223,7 +225,7 @@ def test_rules_of_the_request(keys: dict[str, Any], problems: list[tuple[str, st
         ),
     ],
 )
-def test_rules_of_a_sink(sink: SinkSettings, problems: list[tuple[str, str]]) -> None:
+def test_rules_of_a_sink(sink: AnySinkSettings, problems: list[tuple[str, str]]) -> None:
     """A sink that could not be written as it is meant is found before a token is minted."""
     assert of_sink(sink) == problems
 
@@ -251,7 +253,7 @@ def secret(name: str = "s", **keys: str) -> SecretsManagerSinkSettings:
     ],
 )
 def test_two_tokens_never_share_a_place(
-    first: SinkSettings, second: SinkSettings, *, same: bool
+    first: AnySinkSettings, second: AnySinkSettings, *, same: bool
 ) -> None:
     """Sinks that would overwrite each other are found, however their places are written."""
     tokens = {"one": token(sinks=(first,)), "t.o": token(sinks=(secret("else"), second))}
@@ -321,7 +323,7 @@ def test_a_place_is_written_as_in_toml(key: str, table: str, place: str) -> None
     ],
 )
 def test_a_token_that_kills_the_one_before_has_one_writer(
-    sinks: tuple[SinkSettings, ...], *, single_writer: bool, is_refused: bool
+    sinks: tuple[AnySinkSettings, ...], *, single_writer: bool, is_refused: bool
 ) -> None:
     """Where hosts could race for such a token, the operator has to say that there is one host."""
     keys = {"sinks": sinks, "single_writer": single_writer}

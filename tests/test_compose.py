@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import token_server
 from fakes import FakeClock, record
+from sinks import file_sink
 
 from job.compose.refreshers import Wiring
 from job.compose.token_source import key_of, params_of, proxy_for
@@ -19,7 +20,6 @@ from job.core.clock import system_clock
 from job.core.schedule import Policy
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat, request_key
-from job.sinks.file import FileSink
 
 BASE: Mapping[str, Any] = {
     "token_url": "https://as.example/token",
@@ -97,7 +97,7 @@ def test_a_token_is_asked_for_as_the_settings_say(tmp_path: Path, method: str) -
     assert asked.headers.get("authorization") == (
         "Basic aWQ6czNjcmV0" if method == "client_secret_basic" else None
     )
-    stored = FileSink(str(tmp_path / "one.json"), OutputFormat("json", "one")).read()
+    stored = file_sink(str(tmp_path / "one.json"), OutputFormat("json", "one")).read()
     assert stored is not None
     assert (stored.token.lifetime, stored.token.scope) == (120, "b a")
     assert dict(stored.token.extra) == {"kind": "x"}

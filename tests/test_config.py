@@ -16,8 +16,9 @@ from job.config.presets import presets
 from job.config.secret_settings import SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.shape import Problem
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.core.errors import ConfigError
+from job.sinks.file import FileSinkSettings
+from job.sinks.secrets_manager import SecretsManagerSinkSettings
 
 HIDDEN = "hunter2hunter2"
 FILE_SINK = {"type": "file", "path": "/run/one.json"}

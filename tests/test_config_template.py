@@ -8,8 +8,8 @@ import pytest
 
 from job.config import tokens_of
 from job.config.presets import Preset, presets
-from job.config.sink_settings import FileSinkSettings
 from job.core.errors import ConfigError
+from job.sinks.file import FileSinkSettings
 from job.verbs.config_template import config_template
 
 KNOWN = presets()

@@ -17,7 +17,8 @@ from job.core.secret import Secret
 from job.http.transport import Transport
 from job.observe.hook_actions import WebhookHook
 from job.observe.hooks import RETRY_CAP_S, Occasion, Occurrence, retry_after
-from job.verbs.work import HOOKS_S, HOOKS_SETTLE_S
+from job.verbs.once import HOOKS_SETTLE_S
+from job.verbs.run import HOOKS_S
 
 PAGE = (Path(__file__).parent.parent / "docs" / "hooks.md").read_text(encoding="utf-8")
 NOW = 1_764_000_000

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from job.aws.clients import READ_TIMEOUT_S
 from job.config import tokens_of
 from job.config.secret_checks import IDENTITY, PLACES
 from job.config.settings import CommonSettings
 from job.core.schedule import REJECTED_S
 from job.core.state import SECRET_LOOK_S
-from job.credentials.aws import DEADLINE_S, LOOK_S
+from job.credentials.aws import LOOK_S
 from job.credentials.command import CommandSecret
 from job.limits.budget import RESERVE
 from job.limits.endpoint import RETRY_RATE
@@ -71,5 +72,5 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert (RESERVE, LOOK_S) == (5, 60)  # "the last fifth", "within a minute"
     assert f"within {SECRET_LOOK_S:g} seconds" in secrets
     assert f"it has {CommandSecret(()).timeout_s:g} seconds" in secrets
-    assert f"takes over {DEADLINE_S:g} seconds" in secrets
+    assert f"sends nothing for {READ_TIMEOUT_S:g} seconds" in secrets
     assert f"slow lane of {REJECTED_S / 60:g} minutes" in secrets

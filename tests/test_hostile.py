@@ -23,12 +23,12 @@ import requests
 from fakes import START, FakeClock, MemorySink, ScriptedSource, record, token
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sinks import file_sink
 from token_server import TokenServer
 
 from job.config import load, tokens_of
 from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.core.errors import ConfigError, EndpointUnavailable, ExchangeError, JobError, SinkRejected
 from job.core.events import Event
 from job.core.refresher import Refresher
@@ -39,8 +39,9 @@ from job.http.transport import MAX_BODY_BYTES, Transport
 from job.oauth.response import read_token
 from job.oauth.token_response import ResponseRules, TokenResponse
 from job.observe.log import log_observer
-from job.sinks.file import SIDECAR_SUFFIX, FileSink
+from job.sinks.file import SIDECAR_SUFFIX, FileSinkSettings
 from job.sinks.secret_text import SecretText
+from job.sinks.secrets_manager import SecretsManagerSinkSettings
 
 T = TypeVar("T")
 E = TypeVar("E", bound=JobError)
@@ -403,7 +404,7 @@ def test_any_file_is_a_record_or_replaced_or_refused(
     if beside is not None:
         sidecar.write_bytes(beside)
 
-    sink = FileSink(str(path), layout)
+    sink = file_sink(str(path), layout)
     found = result_of(sink.read, SinkRejected)
     refresher = refresher_of(ScriptedSource(new.token), sink, FakeClock(START + 3000.0))
     said = told(refresher.step())
@@ -438,15 +439,21 @@ def test_any_secret_is_a_record_or_replaced_or_refused(
     layout: OutputFormat, text: str, version: str, key: str | None
 ) -> None:
     """Promise: whatever a secret and its version's id hold, reading it ends well."""
-    secret, new = SecretText("prod/token", layout, key), record("tok-new", START + 3000)
-    found = result_of(lambda: secret.find(text, version).record, SinkRejected)
-    written = result_of(lambda: secret.put(new, text), SinkRejected)
+    secret, new = SecretText("prod/token", key), record("tok-new", START + 3000)
+    receipt = "" if layout.carries_receipt else render_receipt(new, layout)
+
+    def found_in(content: str, version_id: str) -> Record | None:
+        value, beside = secret.parts(content, version_id)
+        return parse(value, layout, beside)
+
+    found = result_of(lambda: found_in(text, version), SinkRejected)
+    written = result_of(lambda: secret.joined(render(new, layout), receipt, text), SinkRejected)
     if isinstance(written, SinkRejected):
         assert written.code in {"not_json", "too_large"}
         assert is_harmless(str(written))
         return
     assert found is None or (isinstance(found, Record) and is_good(found))
-    again = secret.find(written, secret.version_id("0" * 32, new)).record
+    again = found_in(written, secret.version_id(receipt, "the one before"))
     assert again is not None
     assert again.receipt == new.receipt
 

@@ -21,6 +21,7 @@ import pytest
 import token_server
 from fakes import FakeClock, MemorySink, ScriptedSource
 from fakes import token as some_token
+from sinks import file_sink, secret_sink
 from token_server import Step, TokenServer, answer, cut, refusal, token
 
 from job.compose.refreshers import Wiring
@@ -34,7 +35,6 @@ from job.core.tokens import OutputFormat
 from job.observe.log import LogFormat, log_observer
 from job.runners.daemon import Daemon
 from job.runners.once import Pass
-from job.sinks.secrets_manager import SecretsManagerSink
 
 if TYPE_CHECKING:
     from aws import Faults
@@ -301,7 +301,15 @@ def test_one_pass_leaks_nothing(world: World, log_format: LogFormat) -> None:
     assert world.canary.seen_in(repr([outcome.as_json() for outcome in outcomes])) == []
     objects = list(job_objects(wiring, refreshers))
     kinds = {type(one).__name__ for one in objects}
-    assert {"Refresher", "State", "Wiring", "FileSink", "WatchedSecret", "Secret"} <= kinds
+    assert {
+        "Refresher",
+        "State",
+        "Wiring",
+        "RecordSink",
+        "FileStore",
+        "WatchedSecret",
+        "Secret",
+    } <= kinds
     assert world.canary.seen_in(shown(objects)) == []
     assert world.canary.seen_in(world.files()) == []
 
@@ -514,7 +522,7 @@ def test_calls_that_fail_in_boto3_leak_nothing(
     report = log_observer(log, "json", "debug", lambda _: ())
     for effect in effects:
         faults.plan("PutSecretValue", effect)
-        sink = SecretsManagerSink("t", OutputFormat("raw", "t"), lambda: aws)
+        sink = secret_sink("t", OutputFormat("raw", "t"), lambda: aws)
         source, plan = ScriptedSource(some_token(value)), Plan(Policy(), "seed")
         refresher = Refresher("t", source, [sink], plan, "key", FakeClock())
         (outcome,) = Pass([refresher], report, force=True, timeout_s=PATIENCE_S).run()
@@ -527,13 +535,11 @@ def test_calls_that_fail_in_boto3_leak_nothing(
 @pytest.mark.fault("secret-in-output")
 def test_receipts_hold_no_secret(aws: "SecretsManagerClient", tmp_path: Path) -> None:
     """Promise: a sidecar file and the ids of a secret's versions may be read by anybody."""
-    from job.sinks.file import FileSink  # noqa: PLC0415  # beside its only user
-
     canary = Canary()
     layout, clock = OutputFormat("raw", "t"), FakeClock()
     sinks = [
-        FileSink(str(tmp_path / "t.token"), layout),
-        SecretsManagerSink("t", layout, lambda: aws, create=True),
+        file_sink(str(tmp_path / "t.token"), layout),
+        secret_sink("t", layout, lambda: aws, create=True),
     ]
     source = ScriptedSource(some_token(canary.token()), some_token(canary.token(), life=4000))
     refresher = Refresher("t", source, sinks, Plan(Policy(), "seed"), "key", clock)

@@ -13,8 +13,9 @@ from job.compose.token_source import key_of
 from job.config import Config, tokens_of
 from job.core.clock import system_clock
 from job.core.schedule import Policy, Reissue, due_at
-from job.verbs.plan import VERSIONS_PER_DAY, TokenPlan, life_that_fits, token_plans
+from job.verbs.plan import TokenPlan, life_that_fits, token_plans
 
+VERSIONS_PER_DAY = 100
 BASE: Mapping[str, Any] = {
     "token_url": "https://as.example/token?tenant=hidden",
     "client_id": "id",
@@ -224,7 +225,7 @@ def test_the_life_that_is_said_to_fit_fits(
     """A provider that gives tokens as long as the warning says makes the warning go away."""
     refresh_at, jitter = share
     policy = Policy(refresh_at, jitter, min_validity, retry_budget, reissue=reissue)
-    life = life_that_fits(policy)
+    life = life_that_fits(policy, 86_400 / VERSIONS_PER_DAY)
     assert 86_400 / due_at(token(requested_at=0, life=life), policy, 1.0) <= VERSIONS_PER_DAY
     assert life % 60 == 0
 

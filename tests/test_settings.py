@@ -15,8 +15,9 @@ from job import config
 from job.config.secret_settings import SecretSettings
 from job.config.settings import CommonSettings, ConfigFile, TokenSettings
 from job.config.shape import TABLES
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.core.errors import ConfigError
+from job.sinks.file import FileSinkSettings
+from job.sinks.secrets_manager import SecretsManagerSinkSettings
 from job.values import MAX_DURATION_S, seconds
 
 many = settings(database=None, deadline=None, max_examples=100)

@@ -14,12 +14,15 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from fakes import START, record, token
+from sinks import file_sink
 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.tokens import OutputFormat, record_of
-from job.sinks.file import MAX_BYTES, FileSink, sweep
+from job.sinks.file import MAX_BYTES, FileStore, sweep
+from job.sinks.record_sink import RecordSink
 
 ROOT = Path(__file__).parent.parent
 JSON = OutputFormat("json", "tiki")
@@ -27,9 +30,8 @@ RAW = OutputFormat("raw", "tiki")
 LATER = START + 2000
 HOLDER = """
 import sys
-from job.sinks.file import FileSink
-from job.core.tokens import OutputFormat
-with FileSink(sys.argv[1], OutputFormat("json", "tiki")).claim():
+from job.sinks.file import FileStore
+with FileStore(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -38,10 +40,10 @@ import sys
 sys.path.insert(0, "tests")
 from fakes import record
 from job.core.errors import SinkRejected
-from job.sinks.file import FileSink
 from job.core.tokens import OutputFormat
+from sinks import file_sink
 try:
-    FileSink(sys.argv[1], OutputFormat("json", "tiki")).write(record())
+    file_sink(sys.argv[1], OutputFormat("json", "tiki")).write(record())
 except SinkRejected as error:
     print(error.code)
 """
@@ -105,7 +107,7 @@ def umask(bits: int) -> Iterator[None]:
 def test_the_mode_is_what_was_asked_for(path: Path, bits: int, mode: int) -> None:
     """The value and its sidecar get the mode whatever the umask; the lock file stays private."""
     with umask(bits):
-        FileSink(str(path), RAW, mode=mode).write(record())
+        file_sink(str(path), RAW, mode=mode).write(record())
 
     sidecar = path.with_name("tiki.json.freshtoken.json")
     assert (mode_of(path), mode_of(sidecar)) == (mode, mode)
@@ -115,7 +117,7 @@ def test_the_mode_is_what_was_asked_for(path: Path, bits: int, mode: int) -> Non
 def test_nobody_else_may_read_by_default(path: Path) -> None:
     """A token is private unless the operator says otherwise, also where a public file was."""
     path.touch(mode=0o644)
-    FileSink(str(path), JSON).write(record())
+    file_sink(str(path), JSON).write(record())
 
     assert mode_of(path) == 0o600
 
@@ -123,8 +125,8 @@ def test_nobody_else_may_read_by_default(path: Path) -> None:
 def test_the_owner_is_named_or_numbered(path: Path) -> None:
     """Names and numbers mean the same."""
     user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
-    FileSink(str(path), JSON, owner=user, group=group).write(record())
-    FileSink(str(path), JSON, owner=str(os.getuid()), group=str(os.getgid())).write(
+    file_sink(str(path), JSON, owner=user, group=group).write(record())
+    file_sink(str(path), JSON, owner=str(os.getuid()), group=str(os.getgid())).write(
         record("tok-2", LATER)
     )
 
@@ -134,7 +136,7 @@ def test_the_owner_is_named_or_numbered(path: Path) -> None:
 @only_root
 def test_the_file_is_given_away(path: Path) -> None:
     """Root writes for another user and group, with the mode they need."""
-    FileSink(str(path), RAW, mode=0o640, owner="1234", group="4321").write(record())
+    file_sink(str(path), RAW, mode=0o640, owner="1234", group="4321").write(record())
 
     sidecar = path.with_name("tiki.json.freshtoken.json")
     for file in (path, sidecar):
@@ -147,7 +149,7 @@ def test_the_file_is_given_away(path: Path) -> None:
 @pytest.mark.parametrize("setting", ["owner", "group"])
 def test_an_unknown_owner_is_refused(path: Path, setting: str, name: str) -> None:
     """A name that means nobody stops the write before anything is written."""
-    sink = FileSink(str(path), JSON, **{setting: name})  # type: ignore[arg-type]
+    sink = file_sink(str(path), JSON, **{setting: name})  # type: ignore[arg-type]
     refused = rejection_of(lambda: sink.write(record()))
 
     assert refused.code == "unknown_owner"
@@ -160,7 +162,7 @@ def test_a_relative_path_is_in_the_working_folder(
 ) -> None:
     """A path without a folder works like any other."""
     monkeypatch.chdir(path.parent)
-    sink = FileSink("tiki.json", JSON)
+    sink = file_sink("tiki.json", JSON)
     sink.write(record())
 
     assert (path.exists(), sink.read(), sink.label) == (True, record(), "file:tiki.json")
@@ -169,7 +171,7 @@ def test_a_relative_path_is_in_the_working_folder(
 def test_nothing_but_the_token_stays(path: Path) -> None:
     """A write leaves the value, its sidecar and the lock file, and no open file."""
     before = os.listdir("/proc/self/fd")
-    sink = FileSink(str(path), RAW)
+    sink = file_sink(str(path), RAW)
     with sink.claim():
         sink.read()
         sink.write(record())
@@ -181,23 +183,24 @@ def test_nothing_but_the_token_stays(path: Path) -> None:
 
 def test_a_sink_is_small(path: Path) -> None:
     """A hundred thousand of them fit in one process."""
-    sink = FileSink(str(path), JSON)
+    store = FileStore(str(path))
+    sink = RecordSink(store, JSON)
 
-    assert not hasattr(sink, "__dict__")
-    assert sys.getsizeof(sink) < 160
+    assert [one for one in (store, sink) if hasattr(one, "__dict__")] == []
+    assert sys.getsizeof(store) + sys.getsizeof(sink) < 200
 
 
-def test_only_the_standard_library_is_loaded() -> None:
-    """A run that only looks at a file pays for no third-party package."""
+def test_nothing_but_the_settings_library_is_loaded() -> None:
+    """A run that only looks at a file pays for no third-party package but the one for settings."""
     code = f"""
 import sys
-sys.path.insert(0, {str(ROOT)!r})
+sys.path[:0] = {[str(ROOT), str(Path(msgspec.__file__).parent.parent)]!r}
 import job.sinks.file
 roots = {{name.partition(".")[0] for name in sys.modules}} - sys.stdlib_module_names
-print(*sorted(roots - {{"__main__"}}))
+print(*sorted(roots - {{"__main__", "typing_extensions"}}))
 """
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, check=True)
-    assert done.stdout == b"job\n"
+    assert done.stdout == b"job msgspec\n"
 
 
 # What else may be at the path
@@ -207,7 +210,7 @@ print(*sorted(roots - {{"__main__"}}))
 def test_an_empty_file_is_nothing(path: Path) -> None:
     """A file made by touch is no token, and nobody's."""
     path.touch()
-    sink = FileSink(str(path), JSON)
+    sink = file_sink(str(path), JSON)
     assert sink.read() is None
 
     sink.write(record())
@@ -223,7 +226,7 @@ def test_an_empty_file_is_nothing(path: Path) -> None:
 def test_a_foreign_file_is_refused(path: Path, layout: OutputFormat, content: bytes) -> None:
     """What freshtoken has not written is neither read nor replaced, whatever it is."""
     path.write_bytes(content)
-    sink = FileSink(str(path), layout)
+    sink = file_sink(str(path), layout)
     for act in (sink.read, lambda: sink.write(record())):
         refused = rejection_of(act)
         assert (refused.code, refused.exit_code) == ("foreign_file", 74)
@@ -237,14 +240,14 @@ def test_a_foreign_sidecar_does_not_vouch(path: Path) -> None:
     path.write_text("precious")
     path.with_name("tiki.json.freshtoken.json").write_text("{}")
 
-    assert rejection_of(FileSink(str(path), RAW).read).code == "foreign_file"
+    assert rejection_of(file_sink(str(path), RAW).read).code == "foreign_file"
 
 
 @pytest.mark.parametrize(("before", "after"), [(JSON, RAW), (RAW, JSON)])
 def test_the_format_may_be_changed(path: Path, before: OutputFormat, after: OutputFormat) -> None:
     """A file in another format of ours is not foreign: it is replaced."""
-    FileSink(str(path), before).write(record())
-    sink = FileSink(str(path), after)
+    file_sink(str(path), before).write(record())
+    sink = file_sink(str(path), after)
     assert sink.read() is None
 
     sink.write(record("tok-2", LATER))
@@ -254,7 +257,7 @@ def test_the_format_may_be_changed(path: Path, before: OutputFormat, after: Outp
 @pytest.mark.fault("corrupt-document")
 def test_a_document_that_was_edited_is_none(path: Path) -> None:
     """A document of ours whose token is not the one it names is no record, and not foreign."""
-    sink = FileSink(str(path), JSON)
+    sink = file_sink(str(path), JSON)
     sink.write(record())
     document = json.loads(path.read_text()) | {"access_token": "edited"}
     path.write_text(json.dumps(document))
@@ -270,7 +273,7 @@ def test_a_crash_between_the_sidecar_and_the_value_heals(
     path: Path, monkeypatch: pytest.MonkeyPatch, *, first: bool
 ) -> None:
     """The sidecar of a token that never came still knows the token before; both are replaced."""
-    sink, real = FileSink(str(path), RAW), os.rename
+    sink, real = file_sink(str(path), RAW), os.rename
     if not first:
         sink.write(record())
 
@@ -283,7 +286,7 @@ def test_a_crash_between_the_sidecar_and_the_value_heals(
         patch.setattr(os, "rename", rename)
         with pytest.raises(KeyboardInterrupt):
             sink.write(record("tok-2", LATER))
-    sink = FileSink(str(path), RAW)
+    sink = file_sink(str(path), RAW)
     assert sink.read() == (None if first else record())
 
     sink.write(record("tok-3", LATER))
@@ -293,7 +296,7 @@ def test_a_crash_between_the_sidecar_and_the_value_heals(
 @pytest.mark.fault("corrupt-document")
 def test_a_value_of_an_unknown_token_is_none(path: Path) -> None:
     """A value that its sidecar does not know is no record, and not foreign: it is replaced."""
-    sink = FileSink(str(path), RAW)
+    sink = file_sink(str(path), RAW)
     sink.write(record())
     path.write_text("tok-9")
     assert sink.read() is None
@@ -310,7 +313,7 @@ def test_a_symlink_is_refused(path: Path, *, dangling: bool) -> None:
     if not dangling:
         real.write_text("precious")
     path.symlink_to(real)
-    sink = FileSink(str(path), JSON, overwrite=True)
+    sink = file_sink(str(path), JSON, overwrite=True)
     for act in (sink.read, lambda: sink.write(record())):
         assert rejection_of(act).code == "symlink"
     assert (path.is_symlink(), real.exists()) == (True, not dangling)
@@ -321,7 +324,7 @@ def test_a_symlink_in_place_of_the_lock_is_refused(path: Path) -> None:
     """Nobody can make us create or lock another file."""
     path.with_name(".tiki.json.lock").symlink_to(path.with_name("elsewhere"))
 
-    refused = rejection_of(lambda: FileSink(str(path), JSON).write(record()))
+    refused = rejection_of(lambda: file_sink(str(path), JSON).write(record()))
     assert (refused.code, ".tiki.json.lock" in refused.message) == ("symlink", True)
     assert not path.with_name("elsewhere").exists()
 
@@ -330,7 +333,7 @@ def test_a_linked_folder_is_followed(path: Path) -> None:
     """Folders may be links, as /run often is."""
     link = path.parent.with_name("link")
     link.symlink_to(path.parent)
-    FileSink(str(link / "tiki.json"), JSON).write(record())
+    file_sink(str(link / "tiki.json"), JSON).write(record())
 
     assert path.exists()
 
@@ -339,7 +342,7 @@ def test_a_linked_folder_is_followed(path: Path) -> None:
 def test_a_directory_is_refused(path: Path) -> None:
     """A folder is no file."""
     path.mkdir()
-    sink = FileSink(str(path), JSON, overwrite=True)
+    sink = file_sink(str(path), JSON, overwrite=True)
     for act in (sink.read, lambda: sink.write(record())):
         assert rejection_of(act).code == "is_directory"
 
@@ -366,7 +369,7 @@ def test_what_is_no_file_is_refused(
 ) -> None:
     """A pipe without a writer hangs nobody, a device is not read to its end; neither is removed."""
     make(path)
-    sink = FileSink(str(path), JSON, overwrite=overwrite)
+    sink = file_sink(str(path), JSON, overwrite=overwrite)
     for act in (sink.read, lambda: sink.write(record())):
         refused = rejection_of(act)
         assert (refused.code, "no regular file" in refused.message) == ("not_a_file", True)
@@ -379,7 +382,7 @@ def test_a_huge_file_is_not_read_into_memory(path: Path, layout: OutputFormat) -
     """Of a foreign file, however large, a beginning is looked at; then it is left alone."""
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    sink = FileSink(str(path), layout)
+    sink = file_sink(str(path), layout)
     tracemalloc.start()
     try:
         for act in (sink.read, lambda: sink.write(record())):
@@ -394,7 +397,7 @@ def test_a_huge_file_is_not_read_into_memory(path: Path, layout: OutputFormat) -
 @pytest.mark.parametrize("keep", [1, 20, -2])
 def test_a_document_that_was_cut_is_no_token(path: Path, keep: int) -> None:
     """What can't be read as ours any more is refused like a foreign file, and kept to be seen."""
-    sink = FileSink(str(path), JSON)
+    sink = file_sink(str(path), JSON)
     sink.write(record())
     cut = path.read_bytes()[:keep]
     path.write_bytes(cut)
@@ -402,7 +405,7 @@ def test_a_document_that_was_cut_is_no_token(path: Path, keep: int) -> None:
     assert rejection_of(sink.read).code == "foreign_file"
     assert rejection_of(lambda: sink.write(record("tok-2", LATER))).code == "foreign_file"
     assert path.read_bytes() == cut
-    FileSink(str(path), JSON, overwrite=True).write(record("tok-2", LATER))
+    file_sink(str(path), JSON, overwrite=True).write(record("tok-2", LATER))
     assert sink.read() == record("tok-2", LATER)
 
 
@@ -410,7 +413,7 @@ def test_a_document_that_was_cut_is_no_token(path: Path, keep: int) -> None:
 @pytest.mark.parametrize("damage", [b"", b"tok", b"\xff\x00tok-1", b"tok-1\n"])
 def test_a_value_that_was_cut_is_no_token(path: Path, damage: bytes) -> None:
     """A damaged value beside a receipt of ours is no record, and is replaced."""
-    sink = FileSink(str(path), RAW)
+    sink = file_sink(str(path), RAW)
     sink.write(record())
     path.write_bytes(damage)
     assert sink.read() is None
@@ -424,7 +427,7 @@ def test_a_token_that_could_not_be_read_back_is_not_written(
     path: Path, layout: OutputFormat
 ) -> None:
     """A text beyond what is read would look foreign from then on: the old token stays instead."""
-    sink = FileSink(str(path), layout)
+    sink = file_sink(str(path), layout)
     sink.write(record())
 
     refused = rejection_of(lambda: sink.write(record("x" * (MAX_BYTES + 1), LATER)))
@@ -440,7 +443,7 @@ def test_a_missing_folder_is_named_with_its_cure(path: Path, parent: str) -> Non
     """No folder is made unasked; the message holds the command that makes it."""
     path.with_name("file").touch()
     folder = path.with_name(parent)
-    sink = FileSink(str(folder / "tiki.json"), JSON)
+    sink = file_sink(str(folder / "tiki.json"), JSON)
     for act in (sink.read, lambda: sink.write(record()), lambda: sink.claim().__enter__()):
         refused = rejection_of(act)
         assert refused.code == "no_directory"
@@ -450,7 +453,7 @@ def test_a_missing_folder_is_named_with_its_cure(path: Path, parent: str) -> Non
 
 def test_a_long_name_is_refused(path: Path) -> None:
     """A name that leaves no room for the temporary file is said to be too long."""
-    sink = FileSink(str(path.with_name("n" * 250)), JSON)
+    sink = file_sink(str(path.with_name("n" * 250)), JSON)
 
     assert rejection_of(lambda: sink.write(record())).code == "name_too_long"
 
@@ -461,7 +464,7 @@ def test_a_long_name_is_refused(path: Path) -> None:
 @pytest.mark.fault("no-permission")
 def test_a_lack_of_permission_is_told_apart(path: Path) -> None:
     """A folder that is not ours ends in exit code 77, and nothing changes."""
-    sink = FileSink(str(path), JSON)
+    sink = file_sink(str(path), JSON)
     sink.write(record())
     path.parent.chmod(0o500)
     uid = os.geteuid()
@@ -473,7 +476,7 @@ def test_a_lack_of_permission_is_told_apart(path: Path) -> None:
         path.parent.chmod(0o700)
 
     assert (refused.code, refused.exit_code) == ("permission_denied", 77)
-    assert FileSink(str(path), JSON).read() == record()
+    assert file_sink(str(path), JSON).read() == record()
 
 
 @pytest.mark.fault("disk-error")
@@ -500,7 +503,7 @@ def test_every_os_error_has_a_meaning(
     expected: tuple[type[SinkError], str, int],
 ) -> None:
     """Whichever step fails, the error says who has to act, and all is as it was before."""
-    sink = FileSink(str(path), RAW)
+    sink = file_sink(str(path), RAW)
     sink.write(record())
     before = names_in(path.parent)
 
@@ -521,7 +524,7 @@ def test_every_os_error_has_a_meaning(
 @pytest.mark.fault("short-write")
 def test_a_write_that_loses_bytes_is_no_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that has not what it said it wrote gets no torn token published."""
-    sink, real = FileSink(str(path), JSON), os.fsync
+    sink, real = file_sink(str(path), JSON), os.fsync
     sink.write(record())
 
     def fsync(file: int) -> None:
@@ -546,7 +549,7 @@ def test_a_close_that_fails_is_no_crash(path: Path, monkeypatch: pytest.MonkeyPa
         real(file)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    sink = FileSink(str(path), RAW)
+    sink = file_sink(str(path), RAW)
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", close)
         sink.write(record())
@@ -565,7 +568,7 @@ def test_a_folder_that_cant_be_synced_is_no_fault(
         real(file)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    sink = FileSink(str(path), JSON)
+    sink = file_sink(str(path), JSON)
     sink.write(record())
 
     assert sink.read() == record()
@@ -583,7 +586,7 @@ def test_an_unsynced_folder_is_tried_again(path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(SinkUnavailable) as caught:
-        FileSink(str(path), JSON).write(record())
+        file_sink(str(path), JSON).write(record())
     assert caught.value.code == "io_error"
 
 
@@ -592,7 +595,7 @@ def test_an_unsynced_folder_is_tried_again(path: Path, monkeypatch: pytest.Monke
 def test_a_full_disk_keeps_the_old_token(path: Path, mount: Callable[..., None]) -> None:
     """No space: the old token is whole, the temporary file is gone, and it heals by itself."""
     mount("-t", "tmpfs", "-o", "size=16k", "tmpfs", str(path.parent))
-    sink = FileSink(str(path), JSON)
+    sink = file_sink(str(path), JSON)
     sink.write(record())
     large = record(secrets.token_hex(16_000), LATER)
 
@@ -607,10 +610,10 @@ def test_a_full_disk_keeps_the_old_token(path: Path, mount: Callable[..., None])
 @only_root
 def test_a_read_only_file_system_is_named(path: Path, mount: Callable[..., None]) -> None:
     """A write to a read-only mount is refused; what is there can still be read."""
-    FileSink(str(path), JSON).write(record())
+    file_sink(str(path), JSON).write(record())
     mount("--bind", str(path.parent), str(path.parent))
     mount("-o", "remount,ro,bind", str(path.parent))
-    sink = FileSink(str(path), JSON)
+    sink = file_sink(str(path), JSON)
 
     assert rejection_of(lambda: sink.write(record("tok-2", LATER))).code == "read_only"
     assert sink.read() == record()
@@ -623,9 +626,9 @@ def test_a_mounted_file_is_refused_before_a_token_is_minted(
 ) -> None:
     """A single-file bind mount can't be replaced: the claim says so, with the cure."""
     odd = path.with_name("a b\\c.json")
-    FileSink(str(odd), JSON).write(record())
+    file_sink(str(odd), JSON).write(record())
     mount("--bind", str(odd), str(odd))
-    sink = FileSink(str(odd), JSON)
+    sink = file_sink(str(odd), JSON)
 
     refused = rejection_of(lambda: sink.claim().__enter__())
     assert refused.code == "mount_point"
@@ -670,7 +673,7 @@ def test_a_rival_process_is_waited_for(path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         naps: list[float] = []
-        sink = FileSink(str(path), JSON, lock_timeout_s=0.2, sleep=naps.append)
+        sink = file_sink(str(path), JSON, lock_timeout_s=0.2, sleep=naps.append)
 
         with pytest.raises(SinkUnavailable) as caught:
             sink.write(record())
@@ -687,13 +690,13 @@ def test_a_rival_process_is_waited_for(path: Path) -> None:
 
 def test_a_claim_begins_when_the_rival_lets_go(path: Path) -> None:
     """Two sinks of one process exclude each other as well; the second goes on after the first."""
-    first, second = FileSink(str(path), JSON), contextlib.ExitStack()
-    second.enter_context(FileSink(str(path), JSON).claim())
-    sink = FileSink(str(path), JSON, sleep=lambda _: second.close())
+    first, second = file_sink(str(path), JSON), contextlib.ExitStack()
+    second.enter_context(file_sink(str(path), JSON).claim())
+    sink = file_sink(str(path), JSON, sleep=lambda _: second.close())
 
     with sink.claim():
         with pytest.raises(SinkUnavailable):
-            FileSink(str(path), JSON, lock_timeout_s=0).write(record("tok-9"))
+            file_sink(str(path), JSON, lock_timeout_s=0).write(record("tok-9"))
         sink.write(record())
     first.write(record("tok-2", LATER))
     assert first.read() == record("tok-2", LATER)
@@ -705,10 +708,10 @@ def test_an_interrupted_wait_leaves_no_file_open(path: Path) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    with FileSink(str(path), JSON).claim():
+    with file_sink(str(path), JSON).claim():
         before = os.listdir("/proc/self/fd")
         with pytest.raises(KeyboardInterrupt):
-            FileSink(str(path), JSON, sleep=interrupt).write(record())
+            file_sink(str(path), JSON, sleep=interrupt).write(record())
         assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
@@ -737,7 +740,7 @@ def test_sweep_removes_what_dead_writers_left(path: Path, tmp_path: Path) -> Non
     targets = ["tiki.json", "odd .0123456789abcdef.tmp", "busy", "blocked"]
     paths = [str(path.with_name(name)) for name in targets]
 
-    with FileSink(str(path.with_name("busy")), JSON).claim():
+    with file_sink(str(path.with_name("busy")), JSON).claim():
         assert sweep([*paths, str(tmp_path / "missing" / "tiki.json")]) == 3
         assert sweep(paths) == 0
     left = {name for name in names_in(path.parent) if name.endswith(".tmp")}
@@ -757,7 +760,7 @@ def test_sweep_looks_into_the_working_folder(path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("layout", [JSON, RAW])
 def test_a_busy_reader_sees_no_torn_token(path: Path, layout: OutputFormat) -> None:
     """Thousands of reads beside a writer that never rests: each finds one whole record."""
-    writer, reader = FileSink(str(path), layout), FileSink(str(path), layout)
+    writer, reader = file_sink(str(path), layout), file_sink(str(path), layout)
     written = [record_of(token(secrets.token_hex(n), START + n), "key") for n in range(1, 800, 40)]
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The way to AWS: clients with deadlines of our own. The only importer of boto3."""
+"""The way to AWS: clients with timeouts of our own. The only importer of boto3."""
 
 import threading
 from collections.abc import Callable
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
     AnyClient = SecretsManagerClient | SSMClient | STSClient
+
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 10
+"""How long a call waits for a connection, and then for anything of its answer."""
 
 Service = Literal["secretsmanager", "ssm", "sts"]
 
@@ -70,11 +73,11 @@ class _SharedClient:
         from botocore.config import Config  # noqa: PLC0415  # the same
 
         region, endpoint_url, profile = self._account
-        # botocore's own defaults wait 60 s for a socket and differ between its releases.
+        # botocore's own defaults wait 60 s for a socket, and retry beside our schedule.
         config = Config(
-            connect_timeout=3,
-            read_timeout=10,
-            retries={"mode": "standard", "total_max_attempts": 3},
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": 1},
             max_pool_connections=50,
         )
         session = boto3.Session(profile_name=profile, region_name=region)

@@ -22,11 +22,15 @@ class _Kind(Enum):
 
 
 class _Fault(NamedTuple):
-    """What a name means: our code, and a message for people about {action} on {secret}."""
+    """What a name means: our code, and a message for people about {action} on {secret}.
+
+    `of_source` is the message where the secret is not a store of ours but one that we read.
+    """
 
     kind: _Kind
     code: str
     message: str
+    of_source: str = ""
 
 
 _DENIED = _Fault(
@@ -34,6 +38,7 @@ _DENIED = _Fault(
     "access_denied",
     "not allowed; allow secretsmanager:{action} on it, and with a KMS key of your own kms:Decrypt "
     "and kms:GenerateDataKey",
+    "not allowed; allow {action} on it, and with a KMS key of your own kms:Decrypt",
 )
 _NO_CREDENTIALS = _Fault(
     _Kind.DENIED,
@@ -51,23 +56,28 @@ _NOT_FOUND = _Fault(
     "not_found",
     "there is no such secret in this account and region; set `create = true`, or create it: "
     "aws secretsmanager create-secret --name {secret}",
+    "there is no such thing in this account and region; correct its name, or set region and "
+    "profile",
 )
 _DELETED = _Fault(
     _Kind.REFUSED,
     "scheduled_for_deletion",
     "it is scheduled for deletion; restore it: "
     "aws secretsmanager restore-secret --secret-id {secret}",
+    "it is scheduled for deletion; restore it, or name another",
 )
 _INVALID_REQUEST = _Fault(
     _Kind.REFUSED,
     "invalid_request",
     "AWS refuses {action} in the secret's present state; look at it: "
     "aws secretsmanager describe-secret --secret-id {secret}",
+    "AWS refuses {action} in its present state; look at it in the console",
 )
 _INVALID_PARAMETER = _Fault(
     _Kind.REFUSED,
     "invalid_parameter",
     "AWS does not take a parameter of {action}; check `secret_id`, `kms_key_id` and `tags`",
+    "AWS does not take its name; correct it",
 )
 _VERSION_LIMIT = _Fault(
     _Kind.REFUSED,
@@ -87,7 +97,10 @@ _KMS_LATER = _Fault(
 )
 _EXISTS = _Fault(_Kind.LATER, "version_exists", "another writer has put a value at the same moment")
 _THROTTLED = _Fault(
-    _Kind.LATER, "throttled", "AWS throttles {action} (50 writes a second for account and region)"
+    _Kind.LATER,
+    "throttled",
+    "AWS throttles {action} (50 writes a second for account and region)",
+    "AWS throttles {action}",
 )
 _SERVICE = _Fault(_Kind.LATER, "service_error", "AWS could not carry out {action}")
 _UNREACHABLE = _Fault(
@@ -110,6 +123,12 @@ _CONFIGURATION = _Fault(
     _Kind.REFUSED,
     "aws_configuration",
     "the AWS settings can't be used ({name}); check `region`, `endpoint_url` and ~/.aws/config",
+)
+_NO_FEDERATION = _Fault(
+    _Kind.REFUSED,
+    "refused",
+    "outbound identity federation is disabled in this account; enable it: "
+    "aws iam enable-outbound-web-identity-federation",
 )
 _UNKNOWN_ANSWER = _Fault(_Kind.REFUSED, "refused", "AWS refuses {action} ({name})")
 _UNKNOWN_FAILURE = _Fault(_Kind.LATER, "aws_failure", "{action} failed inside botocore ({name})")
@@ -147,6 +166,7 @@ _NAMES: Mapping[_Fault, str] = {
     _TLS: "SSLError",
     _UNREACHABLE: """
         ConnectionError HTTPClientError IncompleteReadError ResponseParserError""",
+    _NO_FEDERATION: "OutboundWebIdentityFederationDisabledException",
     _NO_REGION: "NoRegionError",
     _NO_PROFILE: "ProfileNotFound",
     _CONFIGURATION: """
@@ -161,39 +181,37 @@ _FAULTS: Mapping[str, _Fault] = {
 
 
 class Meaning(NamedTuple):
-    """What an error of AWS or botocore means, whoever asked.
+    """What an error of AWS or botocore means to one that reads a secret; `text` is for people."""
 
-    `message` is for people, about {action} (an IAM action) on {secret}; `name` is the error's own.
-    """
-
-    code: str
-    message: str
-    name: str
+    text: str
     passing: bool
     permission: bool
 
 
 def sink_error(error: Exception, action: str, secret_id: str) -> SinkError:
     """Return the SinkError that says what went wrong in `action` (an IAM action) and its cure."""
-    meaning = meaning_of(error)
-    what = meaning.message.format(action=action, secret=shlex.quote(secret_id), name=meaning.name)
+    fault, name = _fault_of(error)
+    what = fault.message.format(action=action, secret=shlex.quote(secret_id), name=name)
     text = f"secret {secret_id}: {what}"
-    if meaning.passing:
-        return SinkUnavailable(meaning.code, text)
-    return SinkRejected(meaning.code, text, permission=meaning.permission)
+    if fault.kind is _Kind.LATER:
+        return SinkUnavailable(fault.code, text)
+    return SinkRejected(fault.code, text, permission=fault.kind is _Kind.DENIED)
 
 
-def meaning_of(error: Exception) -> Meaning:
-    """Return what an error means, by its name alone."""
+def meaning_of(error: Exception, action: str) -> Meaning:
+    """Return what went wrong in `action` (with its service), for a secret that is read."""
+    fault, name = _fault_of(error)
+    text = (fault.of_source or fault.message).format(action=action, name=name)
+    return Meaning(text, fault.kind is _Kind.LATER, fault.kind is _Kind.DENIED)
+
+
+def _fault_of(error: Exception) -> tuple[_Fault, str]:
+    """Return what an error means, by its name alone, and that name."""
     answer: Mapping[str, Any] | None = getattr(error, "response", None)
     if answer is None:
-        name = type(error).__name__
-        fault = next(_known(type(error)), _UNKNOWN_FAILURE)
-    else:
-        name = _word(answer.get("Error", {}).get("Code"))
-        fault = _of_answer(name, answer)
-    later, denied = fault.kind is _Kind.LATER, fault.kind is _Kind.DENIED
-    return Meaning(fault.code, fault.message, name, passing=later, permission=denied)
+        return next(_known(type(error)), _UNKNOWN_FAILURE), type(error).__name__
+    name = _word(answer.get("Error", {}).get("Code"))
+    return _of_answer(name, answer), name
 
 
 def _known(kind: type[Exception]) -> Iterator[_Fault]:

@@ -1,13 +1,11 @@
 """From settings to the limiters at which tokens wait."""
 
 import hashlib
-import os.path
 from collections.abc import Iterator, Mapping
 
 from job.config import Config
 from job.config.limit_checks import endpoint_of
 from job.config.settings import TokenSettings
-from job.config.sink_settings import FileSinkSettings
 from job.core.clock import Clock
 from job.limits.budget_file import BudgetFile
 from job.limits.limiter import Limiter, Limits
@@ -48,6 +46,6 @@ def budget_files(config: Config) -> Mapping[str, BudgetFile]:
 def _places(config: Config) -> Iterator[tuple[str, BudgetFile]]:
     for settings in config.tokens.values():
         for sink in settings.sinks:
-            if isinstance(sink, FileSinkSettings):
+            if path := sink.resolved(config.folder).local_path:
                 client = client_of(settings)
-                yield client, BudgetFile(os.path.join(config.folder, sink.path), client)
+                yield client, BudgetFile(path, client)

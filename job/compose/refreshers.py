@@ -1,32 +1,27 @@
 """From settings to objects: the composition root. What is heavy is built when first needed."""
 
 import hashlib
-import os.path
+import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from job.aws.clients import Account, AwsClients
+from job.aws.clients import AwsClients
 from job.compose.limiters import Limiters, budget_files, client_of
 from job.compose.token_source import LazySource, Sources, key_of
 from job.config import Config
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings, SinkSettings
 from job.core.clock import Clock
 from job.core.ports import Limit, Sink, TokenSource
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.secret import Secret
-from job.core.tokens import OutputFormat
 from job.limits.budget_file import BudgetFile
 from job.limits.limiter import Limiter
 from job.oauth.rotation import RotatingSource
-from job.sinks.file import FileSink, sweep
+from job.sinks.file import sweep
+from job.sinks.kinds import sink_of
 from job.values import seconds
-
-if TYPE_CHECKING:
-    from job.sinks.secrets_manager import SecretsManagerSink
 
 
 class Wiring:
@@ -50,10 +45,10 @@ class Wiring:
         that is known of it.
         """
         sweep(
-            os.path.join(config.folder, sink.path)
+            path
             for token in config.tokens.values()
             for sink in token.sinks
-            if isinstance(sink, FileSinkSettings)
+            if (path := sink.resolved(config.folder).local_path)
         )
         built = {}
         files = budget_files(config)
@@ -82,7 +77,7 @@ class Wiring:
 
     def sinks(self, name: str, settings: TokenSettings, folder: str) -> list[Sink]:
         """Return a token's sinks in the order of the configuration."""
-        return [self._sink(name, sink, folder) for sink in settings.sinks]
+        return [sink_of(sink.resolved(folder), name, self._aws) for sink in settings.sinks]
 
     def policy(self, settings: CommonSettings) -> Policy:
         """Return when tokens of these settings are to be refreshed."""
@@ -119,39 +114,6 @@ class Wiring:
             limit=limiter.exchange,
         )
         return refresher, source
-
-    def _sink(self, name: str, settings: SinkSettings, folder: str) -> Sink:
-        layout = OutputFormat(settings.format, name, settings.template or "")
-        match settings:
-            case FileSinkSettings():
-                return FileSink(
-                    os.path.join(folder, settings.path),
-                    layout,
-                    mode=int(settings.mode, 8),
-                    owner=settings.owner,
-                    group=settings.group,
-                    overwrite=settings.overwrite,
-                )
-            case _:
-                return self._secrets_manager(settings, layout)
-
-    def _secrets_manager(
-        self, settings: SecretsManagerSinkSettings, layout: OutputFormat
-    ) -> "SecretsManagerSink":
-        from job.sinks import secrets_manager  # noqa: PLC0415  # 20 ms of CPU
-
-        account = Account(settings.region, settings.endpoint_url, settings.profile)
-        return secrets_manager.SecretsManagerSink(
-            settings.secret_id,
-            layout,
-            self._aws.secrets_manager(account),
-            json_key=settings.json_key,
-            create=settings.create,
-            kms_key_id=settings.kms_key_id,
-            tags=settings.tags,
-            compare_and_swap=settings.compare_and_swap,
-            overwrite=settings.overwrite,
-        )
 
 
 def _rotating(source: LazySource, limiter: Limiter) -> TokenSource:

@@ -1,18 +1,15 @@
 """What types can't tell about settings: each rule yields a key, what is wrong, and the cure."""
 
 import json
-import os.path
 import re
-import string
 from collections.abc import Iterable, Iterator, Mapping
 
 from job.config.client_checks import of_client, proofs_of
 from job.config.limit_checks import of_limits
 from job.config.request_checks import of_endpoint, of_request
 from job.config.settings import TokenSettings
-from job.config.sink_settings import FileSinkSettings, SinkSettings
 from job.config.watch_checks import of_hooks
-from job.core.tokens import TEMPLATE_FIELDS, unknown_template_fields
+from job.sinks.settings import Place
 from job.values import is_url, seconds
 
 DURATIONS = (
@@ -38,8 +35,6 @@ BARE = re.compile(r"[A-Za-z0-9_-]+")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 """A name that is certainly no secret, so that it may stand in a message."""
-
-Place = tuple[str | None, ...]
 
 
 def place_of(key: str, table: str = "tokens") -> str:
@@ -78,35 +73,24 @@ def of_token(
     yield from of_hooks(token)
     yield from _one_writer(token)
     for number, sink in enumerate(token.sinks, 1):
-        for key, text in _of_sink(sink):
+        for key, text in sink.problems():
             yield f"sinks[{number}].{key}", text
 
 
 def of_places(tokens: Mapping[str, TokenSettings], folder: str) -> Iterator[tuple[str, str]]:
     """Yield the sinks that would overwrite each other; relative paths start at `folder`."""
-    seen: dict[Place, str] = {}
+    whole: dict[Place, str] = {}
+    parts: dict[Place, str] = {}
     for name, token in tokens.items():
         for number, sink in enumerate(token.sinks, 1):
-            where = f"{place_of(name)}.sinks[{number}]"
-            claims, rivals = _places_of(sink, folder)
-            if first := next((seen[rival] for rival in rivals if rival in seen), None):
+            where, place = f"{place_of(name)}.sinks[{number}]", sink.resolved(folder).place
+            beginnings = [place[: length + 1] for length in range(len(place))]
+            first = next((whole[one] for one in beginnings if one in whole), parts.get(place))
+            if first is not None:
                 yield where, f"is the same place as {first}; give each its own"
-            for claim in claims:
-                seen.setdefault(claim, where)
-
-
-def _places_of(sink: SinkSettings, folder: str) -> tuple[list[Place], list[Place]]:
-    """Return what a sink writes to, and what no other may write to."""
-    match sink:
-        case FileSinkSettings():
-            place: Place = ("file", os.path.normpath(os.path.join(folder, sink.path)))
-            return [place], [place]
-        case _:
-            secret = ("aws", sink.region, sink.profile, sink.endpoint_url, sink.secret_id)
-            whole, any_key, key = (*secret, None), (*secret, ""), (*secret, sink.json_key)
-            if sink.json_key is None:
-                return [whole], [whole, any_key]
-            return [key, any_key], [key, whole]
+            whole.setdefault(place, where)
+            for one in beginnings:
+                parts.setdefault(one, where)
 
 
 def _durations(token: TokenSettings) -> Iterator[tuple[str, str]]:
@@ -140,7 +124,7 @@ def _one_writer(token: TokenSettings) -> Iterator[tuple[str, str]]:
     The lock beside a file holds every other process of its host off. Nothing does so between hosts
     that share a secret: two of them may ask at once, and store the token that is dead already.
     """
-    shared = any(not isinstance(sink, FileSinkSettings) for sink in token.sinks)
+    shared = any(not sink.lock_reaches_all_writers for sink in token.sinks)
     if token.reissue == "revokes_previous" and shared and not token.single_writer:
         yield (
             "reissue",
@@ -155,41 +139,6 @@ def _one_writer(token: TokenSettings) -> Iterator[tuple[str, str]]:
 def _network(token: TokenSettings) -> Iterator[tuple[str, str]]:
     if token.proxy and not is_url(token.proxy):
         yield "proxy", "must be a URL, such as http://proxy.example:3128; empty for none"
-
-
-def _of_sink(sink: SinkSettings) -> Iterator[tuple[str, str]]:
-    yield from _template(sink)
-    match sink:
-        case FileSinkSettings():
-            if not sink.path or sink.path.endswith("/"):
-                yield "path", "must name a file"
-            if not re.fullmatch(r"0?[0-7]{3}", sink.mode):
-                yield "mode", 'must be permission bits in octal, such as "0640"'
-        case _:
-            if not sink.secret_id:
-                yield "secret_id", "is empty"
-            if sink.json_key == "":
-                yield "json_key", "is empty; leave it out to keep the whole secret"
-            if sink.endpoint_url is not None and not is_url(sink.endpoint_url):
-                yield "endpoint_url", "must be a URL: https:// and a host"
-
-
-def _template(sink: SinkSettings) -> Iterator[tuple[str, str]]:
-    if (sink.format == "template") != (sink.template is not None):
-        yield "template", 'goes with format = "template", and only with it'
-    if sink.template is None:
-        return
-    try:
-        unknown = unknown_template_fields(sink.template)
-        fields = [name for _, name, _, _ in string.Formatter().parse(sink.template)]
-    except ValueError:
-        yield "template", "has a brace without its fellow; write {{ and }} for braces"
-        return
-    if unknown:
-        known = ", ".join(TEMPLATE_FIELDS)
-        yield "template", f"unknown field {{{unknown[0]}}}; known are {known}"
-    elif "access_token" not in fields:
-        yield "template", "lacks {access_token}"
 
 
 def of_environment(

@@ -7,6 +7,7 @@ from job.config import checks
 from job.config.client_checks import NEEDED
 from job.config.shape import Problem
 from job.core.errors import ConfigError
+from job.sinks.kinds import sink_types
 
 DEFAULT_PATHS = ("freshtoken.toml", "/etc/freshtoken/freshtoken.toml")
 ENVIRONMENT_KEYS = {
@@ -76,10 +77,12 @@ def _utf_8(text: str) -> str:
 
 
 def _sink_from(text: str, layout: str) -> dict[str, str]:
-    kind, _, place = text.partition(":")
-    if kind == "aws-secrets-manager":
-        return {"type": "aws_secrets_manager", "secret_id": place, "format": layout}
-    return {"type": kind, "path": place, "format": layout}
+    word, _, place = text.partition(":")
+    for kind, settings in sink_types().items():
+        known, _, key = settings.variable.partition(":")
+        if word == known:
+            return {"type": kind, key.lower(): place, "format": layout}
+    return {"type": word, "format": layout}
 
 
 def as_variable(problem: Problem, token: str) -> Problem:
@@ -89,8 +92,9 @@ def as_variable(problem: Problem, token: str) -> Problem:
     root, last = key.partition(".")[0].partition("[")[0], key.rpartition(".")[2]
     if last in {"format", "template"}:
         return Problem(VARIABLES["format"], "must be json, raw, header or env")
-    if last in {"type", "path", "secret_id", "sinks"}:
-        text = "must be file:PATH or aws-secrets-manager:SECRET_ID, several with commas"
+    sinks = [settings.variable for settings in sink_types().values()]
+    if last in {"type", "sinks", *(one.partition(":")[2].lower() for one in sinks)}:
+        text = f"must be {' or '.join(sinks)}, several with commas"
     elif root == "sinks":
         text = "names one place twice"
     elif root in BY_FILE_ONLY:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from job.config.secret_settings import AssertionSettings, SecretSettings
-from job.config.sink_settings import SinkSettings
 from job.config.watch_settings import Hooks, HttpSettings
+from job.sinks.kinds import AnySinkSettings
 from job.values import Duration, OsText, Table
 
 AuthMethod = Literal[
@@ -346,7 +346,7 @@ class TokenSettings(CommonSettings, frozen=True, kw_only=True):
         Meta(description="Where an assertion that others make comes from."),
     ] = None
     sinks: Annotated[
-        tuple[SinkSettings, ...],
+        tuple[AnySinkSettings, ...],
         Meta(description="The places where readers find the token.", min_length=1),
     ]
 

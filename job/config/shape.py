@@ -9,14 +9,10 @@ import msgspec
 from job.config import checks
 from job.config.client_checks import SOURCES
 from job.config.secret_settings import AssertionSettings, SecretSettings
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.config.watch_settings import HookSettings, SignalSettings
+from job.sinks.kinds import sink_types
 
 IDENTITY = ("client_id", "client_secret", "private_key", "client_assertion", "sinks")
-SINK_TYPES: Mapping[str, type[FileSinkSettings | SecretsManagerSinkSettings]] = {
-    "file": FileSinkSettings,
-    "aws_secrets_manager": SecretsManagerSinkSettings,
-}
 _SECRET = f"must say where the secret is, not hold it: {SOURCES}"
 _HOOK = 'must be { command = ["..."] }, { webhook = "https://..." } or { signal = { ... } }'
 TABLES: Mapping[str, tuple[type, str]] = {
@@ -103,12 +99,13 @@ def _clean_sinks(value: object, where: str, problems: list[Problem]) -> list[dic
         text = f"must be a list of one or more tables, such as [[{where}]]"
         problems.append(Problem(where, text))
         return [{"type": "file", "path": where}]
-    cleaned = []
+    cleaned, kinds = [], sink_types()
     for number, sink in enumerate(value, 1):
         place = f"{where}[{number}]"
-        kind = SINK_TYPES.get(str(sink.get("type"))) if isinstance(sink, dict) else None
+        kind = kinds.get(str(sink.get("type"))) if isinstance(sink, dict) else None
         if kind is None:
-            problems.append(Problem(f"{place}.type", 'must be "file" or "aws_secrets_manager"'))
+            text = "must be " + " or ".join(f'"{name}"' for name in kinds)
+            problems.append(Problem(f"{place}.type", text))
             cleaned.append({"type": "file", "path": place})
             continue
         rest = {key: setting for key, setting in sink.items() if key != "type"}

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-from job.core.errors import SinkError
+from job.core.errors import SinkError, SinkRejected
 from job.core.memo import Memo
 from job.core.secret import Secret
 from job.core.tokens import Record, Token
@@ -48,6 +48,7 @@ class Stored:
     """What a store holds: readers' text, what is kept beside it, and which revision that is.
 
     All three are empty where nothing is stored. `text` is a Secret, for it holds the token.
+    `revision` is the store's own word for this state; nobody else looks into it.
     """
 
     text: Secret = EMPTY
@@ -58,30 +59,40 @@ class Stored:
 class Store(Protocol):
     """A place that keeps one text for readers, with a small text of ours beside it.
 
-    Every method raises SinkUnavailable when trying again may help, SinkRejected when an operator
-    has to act, `replace` also Conflict, and nothing else. None of them ever leaves the store
-    without the text that it had.
+    `RecordSink` (job/sinks/record_sink.py) makes a sink of it. Every method raises SinkUnavailable
+    when trying again may help, SinkRejected when an operator has to act, `replace` also Conflict,
+    and nothing else. None of them ever leaves the store without the text that it had. One thread
+    at a time uses a store.
     """
 
     @property
     def label(self) -> str:
         """Return the place's name in events: its kind and its place, never a secret."""
 
+    @property
+    def in_one_step(self) -> bool:
+        """Tell whether readers find a new text together with what is beside it, at every moment."""
+
     def lock(self) -> AbstractContextManager[None]:
         """Hold this around load, exchange and replace: it keeps rival writers from minting too.
 
         Entering it also finishes what a writer that died had begun. Raises SinkUnavailable when a
-        rival keeps it longer than an exchange can take.
+        rival keeps it longer than an exchange can take. A store without locks holds nothing:
+        a rival then shows as a Conflict.
         """
 
     def load(self) -> Stored:
-        """Return what readers find now."""
+        """Return what readers find now; nobody needs the lock for that."""
 
     def replace(self, text: Secret, beside: str, expected: Stored) -> None:
         """Store both durably, whole or not at all; doing it twice is doing it once.
 
-        Raises Conflict unless the store still holds the revision of `expected`.
+        `expected` is what `load` returned last. Raises Conflict unless the store still holds that
+        revision. The lock is held; `beside` is empty where the text itself is enough.
         """
+
+    def foreign(self) -> SinkRejected:
+        """Return the refusal to replace a text that freshtoken has not written, with its cure."""
 
 
 class Superseded(SinkError):

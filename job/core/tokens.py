@@ -177,6 +177,17 @@ def is_ours(document: str) -> bool:
     return parsed is not None and isinstance(parsed.get("freshtoken"), dict)
 
 
+def asked_at(text: str, beside: str) -> int | None:
+    """Return when the token of a text was asked for, by itself or by the receipt beside it.
+
+    None if freshtoken has written neither.
+    """
+    for document in filter(is_ours, (text, beside)):
+        obtained_at = json.loads(document).get("obtained_at")
+        return obtained_at if _is_time(obtained_at) else None
+    return None
+
+
 def unknown_template_fields(template: str) -> list[str]:
     """Return the fields of a template that can't be filled; raises ValueError if it has no form.
 

@@ -4,15 +4,13 @@ What AWS and botocore say went wrong is told in our words: theirs may hold the s
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from job.aws.errors import meaning_of
-from job.core.errors import SecretUnavailable
 from job.core.secret import Secret
 from job.credentials.base import DearSource, secret_of, unavailable
-from job.http.deadline import Caller
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -21,50 +19,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DEADLINE_S = 15.0
-"""One socket of botocore may wait for 10 s, and it tries three times."""
 LOOK_S = 60.0
 """How often a value in AWS is looked at for a change: each look is a request that costs money."""
 
-_CURES: Mapping[str, str] = {
-    "access_denied": "not allowed; allow {action} on it, and with a KMS key of your own "
-    "kms:Decrypt",
-    "not_found": "there is no such thing in this account and region; correct its name, or set "
-    "region and profile",
-    "scheduled_for_deletion": "it is scheduled for deletion; restore it, or name another",
-    "invalid_request": "AWS refuses {action} in its present state; look at it in the console",
-    "invalid_parameter": "AWS does not take its name; correct it",
-    "throttled": "AWS throttles {action}",
-}
-"""By code of aws_errors: where what is said there is about a store for tokens."""
-_DISABLED = "OutboundWebIdentityFederationDisabledException"
-_ENABLE = (
-    "outbound identity federation is disabled in this account; enable it: "
-    "aws iam enable-outbound-web-identity-federation"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _InAws(DearSource):
-    """What AWS gives, by calls that end within `deadline_s` seconds."""
-
-    deadline_s: float = DEADLINE_S
-    caller: Caller = field(default_factory=Caller, compare=False)
-
-    def ask(self, action: str, place: str, call: Callable[[], T]) -> T:
-        """Make a call of boto3; raises what went wrong in our words."""
-        try:
-            return self.caller.call(call, self.deadline_s)
-        except TimeoutError:
-            what = f"{place} took over {self.deadline_s:g} s"
-            error = unavailable(what, "check the network to AWS", passing=True)
-        except Exception as fault:  # noqa: BLE001  # all that runs here is boto3, its files and plug-ins
-            error = _unavailable(fault, action, place)
-        raise error
-
 
 @dataclass(frozen=True)
-class ManagedSecret(_InAws):
+class ManagedSecret(DearSource):
     """The current value of a secret in AWS Secrets Manager, or one `key` of its JSON object."""
 
     look_s: ClassVar[float] = LOOK_S
@@ -76,7 +36,7 @@ class ManagedSecret(_InAws):
     def resolve(self) -> Secret:
         """Ask for the value (GetSecretValue); raises SecretUnavailable."""
         place = f"the AWS secret {self.secret_id}"
-        answer = self.ask(
+        answer = _ask(
             "secretsmanager:GetSecretValue",
             place,
             lambda: self.client().get_secret_value(SecretId=self.secret_id),
@@ -87,7 +47,7 @@ class ManagedSecret(_InAws):
 
 
 @dataclass(frozen=True)
-class ParameterSecret(_InAws):
+class ParameterSecret(DearSource):
     """The value of a parameter in AWS SSM Parameter Store, decrypted."""
 
     look_s: ClassVar[float] = LOOK_S
@@ -98,7 +58,7 @@ class ParameterSecret(_InAws):
     def resolve(self) -> Secret:
         """Ask for the value (GetParameter); raises SecretUnavailable."""
         place = f"the AWS parameter {self.name}"
-        answer = self.ask(
+        answer = _ask(
             "ssm:GetParameter",
             place,
             lambda: self.client().get_parameter(Name=self.name, WithDecryption=True),
@@ -107,7 +67,7 @@ class ParameterSecret(_InAws):
 
 
 @dataclass(frozen=True)
-class WebIdentityToken(_InAws):
+class WebIdentityToken(DearSource):
     """A signed token with which AWS says to `audience` who we are; another one each time.
 
     `duration_s` is its life, 60 to 3600. Only regional endpoints of STS give it.
@@ -121,7 +81,7 @@ class WebIdentityToken(_InAws):
     def resolve(self) -> Secret:
         """Ask for a token (GetWebIdentityToken); raises SecretUnavailable."""
         place = f"the AWS identity token for {self.audience}"
-        answer = self.ask(
+        answer = _ask(
             "sts:GetWebIdentityToken",
             place,
             lambda: self.client().get_web_identity_token(
@@ -133,13 +93,15 @@ class WebIdentityToken(_InAws):
         return secret_of(answer["WebIdentityToken"].encode(), place)
 
 
-def _unavailable(fault: Exception, action: str, place: str) -> SecretUnavailable:
-    meaning = meaning_of(fault)
-    message = _ENABLE if meaning.name == _DISABLED else _CURES.get(meaning.code, meaning.message)
-    text = message.format(action=action, secret=place, name=meaning.name)
+def _ask(action: str, place: str, call: Callable[[], T]) -> T:
+    """Make a call of boto3; raises what went wrong in our words."""
+    try:
+        return call()
+    except Exception as fault:  # noqa: BLE001  # all that runs here is boto3, its files and plug-ins
+        text, passing, permission = meaning_of(fault, action)
     what, _, cure = f"{place}: {text}".partition("; ")
-    usual = "it is tried again" if meaning.passing else "try it by hand with the aws command"
-    return unavailable(what, cure or usual, passing=meaning.passing, permission=meaning.permission)
+    usual = "it is tried again" if passing else "try it by hand with the aws command"
+    raise unavailable(what, cure or usual, passing=passing, permission=permission)
 
 
 def _member(content: bytes, key: str, place: str) -> bytes:

@@ -133,7 +133,7 @@ def _absolute(members: Mapping[str, Any], answer: TokenResponse) -> Lifetime | N
 
 
 def _jwt(token: str, answer: TokenResponse) -> Lifetime | None:
-    """Read `exp` (RFC 7519 section 4.1.4) without verifying: the lifetime is judged, not the claims."""
+    """Read `exp` (RFC 7519 section 4.1.4) without verifying it: only the lifetime matters here."""
     seconds = remaining((claims_of(token) or {}).get("exp"), answer)
     return None if seconds is None else Lifetime(seconds, "jwt")
 

@@ -1,9 +1,8 @@
-"""The file sink: readers find the old text or the new one, whole, through crashes and full disks.
+"""The file store: readers find the old text or the new one, whole, through crashes and full disks.
 
-The guarantee is the order of steps in `_publish`: a private temporary file beside the target,
-written and synced, then rename(2), then the folder synced. Formats that carry no expiry have a
-receipt without secrets in a sidecar file, published just before the value; it holds the receipt of
-the token before as well, so that a crash between the two leaves a token that is still known.
+The guarantee is the order of steps in job/files.py. What belongs beside a text is in a sidecar file
+without secrets, published just before it; there the receipt of the token before goes along, so that
+a crash between the two leaves a token that is still known.
 """
 
 import errno
@@ -16,20 +15,27 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
+from typing import Annotated, Self
+
+import msgspec
+from msgspec import Meta
 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
-from job.core.ports import Superseded
-from job.core.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
-from job.files import let_go, read_regular, write_atomically
+from job.core.ports import Conflict, Stored
+from job.core.secret import Secret
+from job.core.tokens import FormatName, is_ours
+from job.files import close_quietly, read_regular, write_atomically
+from job.sinks.settings import Place, SinkSettings
+from job.values import OsText
 
 SIDECAR_SUFFIX = ".freshtoken.json"
 BUDGET_SUFFIX = ".budget"
 """What is kept of a budget beside NAME is `.NAME.budget` (job/limits/budget_file.py)."""
 MAX_BYTES = 1_048_576
 LOCK_POLL_S = 0.05
-READ_ATTEMPTS = 3
-"""A reader may be held up between a value and its sidecar while both are replaced twice."""
+LOOKS = 10
+"""A reader may be held up between a text and its sidecar while both are replaced twice."""
 MAX_ID = 2**32 - 2
 """chown(2) takes 32 bits, and all ones mean "leave it"."""
 
@@ -56,147 +62,151 @@ _REFUSALS: Mapping[int, tuple[str, str]] = {
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class FileSink:
-    """A record in a local file, replaced atomically. One thread at a time may use it.
+class FileSinkSettings(SinkSettings, frozen=True, kw_only=True, tag="file"):
+    """A local file, replaced atomically."""
 
-    `mode` is set whatever the umask; `owner` and `group` are names or numbers, None leaves them.
-    A file that freshtoken has not written is refused unless `overwrite`. A rival that holds the
-    lock file is waited for during `lock_timeout_s` seconds, with `sleep` between looks.
+    title = "a file"
+    variable = "file:PATH"
+    read_interval_s = 2.0
+    lock_reaches_all_writers = True
+
+    path: Annotated[OsText, Meta(description="The file. Its folder must exist.")]
+    format: Annotated[FormatName, Meta(description="The layout of the file.")] = "json"
+    template: (
+        Annotated[
+            str,
+            Meta(
+                description="For format template: text with {access_token}, {token_type}, "
+                "{expires_at}, {obtained_at}, {scope}, {name}."
+            ),
+        ]
+        | None
+    ) = None
+    mode: Annotated[str, Meta(description="The permission bits, in octal.")] = "0600"
+    owner: Annotated[str, Meta(description="The owning user, by name or number.")] | None = None
+    group: Annotated[str, Meta(description="The owning group, by name or number.")] | None = None
+    overwrite: Annotated[
+        bool, Meta(description="Replace a file that freshtoken has not written.")
+    ] = False
+
+    @property
+    def place(self) -> Place:
+        """Return the file, whichever way its path goes."""
+        return "file", os.path.normpath(self.path)
+
+    @property
+    def local_path(self) -> str:
+        """Return the file."""
+        return self.path
+
+    def resolved(self, folder: str) -> Self:
+        """Return the same with an absolute path."""
+        return msgspec.structs.replace(self, path=os.path.join(folder, self.path))
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with path and mode, too."""
+        yield from super().problems()
+        if not self.path or self.path.endswith("/"):
+            yield "path", "must name a file"
+        if not re.fullmatch(r"0?[0-7]{3}", self.mode):
+            yield "mode", 'must be permission bits in octal, such as "0640"'
+
+    def unwritable(self) -> str | None:
+        """Return that this user may not write into the folder, if so."""
+        folder, _ = _split(self.path)
+        if os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            return None
+        return f"{folder} can't be written by this user; give the permission, or run as another"
+
+
+class FileStore:
+    """A local file, replaced atomically, with a sidecar and a lock file beside it.
+
+    `mode` is set whatever the umask; `owner` and `group` are names or numbers, None leaves them. A
+    rival that holds the lock file is waited for during `lock_timeout_s` seconds, with `sleep`
+    between looks. Its revision is its text.
     """
 
-    __slots__ = (
-        "_claimed",
-        "_group",
-        "_layout",
-        "_lock_timeout_s",
-        "_mode",
-        "_overwrite",
-        "_owner",
-        "_path",
-        "_seen",
-        "_sleep",
-    )
+    __slots__ = ("_group", "_lock_timeout_s", "_mode", "_owner", "_path", "_sleep")
+    in_one_step = False
 
-    def __init__(  # noqa: PLR0913  # one keyword for each setting of a file
+    def __init__(
         self,
         path: str,
-        layout: OutputFormat,
         *,
         mode: int = 0o600,
         owner: str | None = None,
         group: str | None = None,
-        overwrite: bool = False,
         lock_timeout_s: float = 20.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Touch nothing yet."""
         self._path = path
-        self._layout = layout
         self._mode = mode
         self._owner = owner
         self._group = group
-        self._overwrite = overwrite
         self._lock_timeout_s = lock_timeout_s
         self._sleep = sleep
-        self._claimed = False
-        self._seen: str | None = None
 
     @property
     def label(self) -> str:
-        """Return the sink's name in events. It is computed: there may be 100 000 sinks."""
+        """Return the file's name in events. It is computed: there may be 100 000 of them."""
         return f"file:{self._path}"
 
     @contextmanager
-    def claim(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Hold the lock file `.NAME.lock` beside the target; a holder that dies lets go of it."""
         with _translated(self._path):
             if _is_mounted(self._path):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-            lock = self._lock()
+            lock = _open_lock(self._path)
         try:
-            self._claimed = True
+            with _translated(self._path):
+                self._wait_for(lock)
             yield
         finally:
-            self._claimed = False
-            let_go(lock)
+            close_quietly(lock)
 
-    def read(self) -> Record | None:
-        """Return the stored record; None if there is no file, or no whole record of ours in it."""
-        record = self._load()
-        self._seen = record.receipt.fingerprint if record else None
-        return record
-
-    def write(self, record: Record) -> None:
-        """Replace the file, unless it holds this record.
-
-        A newer record that was not there at the last `read` wins: Superseded.
-        """
-        with nullcontext() if self._claimed else self.claim():
-            stored = self._load()
-            if stored is None or stored.receipt != record.receipt:
-                self._yield_to_newer(stored, record)
-                with _translated(self._path):
-                    self._publish(record, stored)
-        self._seen = None
-
-    def _yield_to_newer(self, stored: Record | None, record: Record) -> None:
-        if stored is None or stored.receipt.fingerprint == self._seen:
-            return
-        if stored.receipt.requested_at >= record.receipt.requested_at:
-            # Raised once only: a record from a clock that was ahead must not block us for ever.
-            self._seen = stored.receipt.fingerprint
-            raise Superseded(stored)
-
-    def _load(self) -> Record | None:
-        value = receipt = ""
+    def load(self) -> Stored:
+        """Return the text and what its sidecar says; nothing if there is no file."""
         with _translated(self._path):
-            for _ in range(READ_ATTEMPTS):
-                # The value first: when it is there, its sidecar was there before.
-                value = _read_text(self._path)
-                receipt = self._sidecar_of(value)
-                record = parse(value, self._layout, receipt)
-                if record or not value or self._layout.carries_receipt:
+            text = _read_text(self._path)
+            for _ in range(LOOKS):
+                # The text first: when it is there, its sidecar was there before.
+                before, beside = text, self._sidecar_of(text)
+                text = _read_text(self._path) if beside else before
+                if text == before:
                     break
-        ours = record or not value or self._overwrite or is_ours(value) or is_ours(receipt)
-        if not ours:
-            reason = "it holds something that freshtoken has not written"
-            cure = "move it away, or set `overwrite = true`"
-            raise _rejected("foreign_file", self._path, reason, cure)
-        return record
+        return Stored(Secret(before), beside)
 
-    def _sidecar_of(self, value: str) -> str:
-        """Return what is beside a value that is no document of ours."""
-        if not value or (self._layout.carries_receipt and is_ours(value)):
-            return ""
-        return _read_text(self._path + SIDECAR_SUFFIX)
-
-    def _publish(self, record: Record, stored: Record | None) -> None:
+    def replace(self, text: Secret, beside: str, expected: Stored) -> None:
+        """Publish the sidecar, if there is one, and then the text."""
         folder, name = _split(self._path)
-        texts = {name: render(record, self._layout)}
-        if not self._layout.carries_receipt:
-            receipt = render_receipt(record, self._layout, previous=stored)
-            texts = {name + SIDECAR_SUFFIX: receipt} | texts
-        # A surrogate in a server's odd scope can't be encoded; it must not stop its token.
-        contents = {name: text.encode(errors="replace") for name, text in texts.items()}
-        largest = max(map(len, contents.values()))
-        if largest > MAX_BYTES:
-            raise self._too_large(largest)
-        owner = _number(self._owner, lambda name: pwd.getpwnam(name).pw_uid)
-        group = _number(self._group, lambda name: grp.getgrnam(name).gr_gid)
-        write_atomically(folder, contents, mode=self._mode, owner=owner, group=group)
+        texts = {name + SIDECAR_SUFFIX: beside} if beside else {}
+        texts[name] = text.reveal()
+        contents = {name: text.encode() for name, text in texts.items()}
+        self._check_size(max(map(len, contents.values())))
+        with _translated(self._path):
+            if _read_text(self._path) != expected.text.reveal():
+                raise Conflict
+            owner = _number(self._owner, lambda name: pwd.getpwnam(name).pw_uid)
+            group = _number(self._group, lambda name: grp.getgrnam(name).gr_gid)
+            write_atomically(folder, contents, mode=self._mode, owner=owner, group=group)
 
-    def _too_large(self, size: int) -> SinkRejected:
-        reason = f"its text would have {size} bytes, and no more than {MAX_BYTES} are read back"
-        return _rejected("too_large", self._path, reason, "ask for a smaller scope")
+    def foreign(self) -> SinkRejected:
+        """Return the refusal to replace a file of somebody else."""
+        reason = "it holds something that freshtoken has not written"
+        cure = "move it away, or set `overwrite = true`"
+        return _rejected("foreign_file", self._path, reason, cure)
 
-    def _lock(self) -> int:
-        lock = _open_lock(self._path)
-        try:
-            self._wait_for(lock)
-        except BaseException:
-            let_go(lock)
-            raise
-        return lock
+    def _sidecar_of(self, text: str) -> str:
+        """Return what is beside a text that is no document of ours."""
+        return _read_text(self._path + SIDECAR_SUFFIX) if text and not is_ours(text) else ""
+
+    def _check_size(self, size: int) -> None:
+        if size > MAX_BYTES:
+            reason = f"its text would have {size} bytes, and no more than {MAX_BYTES} are read back"
+            raise _rejected("too_large", self._path, reason, "ask for a smaller scope")
 
     def _wait_for(self, lock: int) -> None:
         for _ in range(1 + math.ceil(self._lock_timeout_s / LOCK_POLL_S)):
@@ -248,7 +258,7 @@ def _remove_if_dead(temporary: str, target: str) -> bool:
                 os.unlink(temporary)
                 return True
         finally:
-            let_go(lock)
+            close_quietly(lock)
     return False
 
 

@@ -1,15 +1,15 @@
-"""How a secret's text holds a record: as the whole text, or under a key of a JSON object."""
+"""Where the parts of a record are in a secret: its text, a member of it, the version's id."""
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from job.core.errors import SinkRejected
-from job.core.tokens import OutputFormat, Record, is_ours, parse, render, render_receipt
+from job.core.tokens import is_ours
 
 MAX_BYTES = 65_536
 MEMBER_SUFFIX = "_freshtoken"
@@ -21,78 +21,63 @@ _ID_WITH_RECEIPT = re.compile(
 )
 
 
-class Finding(NamedTuple):
-    """What a text holds: `foreign` is a value that is there and that freshtoken has not written."""
-
-    record: Record | None
-    foreign: bool
-
-
 @dataclass(frozen=True, slots=True)
 class SecretText:
-    """The layout of one secret.
+    """The layout of one secret: the text is all of it, or a member of a JSON object (`json_key`).
 
-    A format that carries no expiry has its receipt in the version's id, which AWS stores with the
-    text in one step, or with `json_key` under `<json_key>_freshtoken`.
+    A receipt is in the version's id, which AWS stores with the text in one step, or with `json_key`
+    under `<json_key>_freshtoken`.
     """
 
     secret_id: str
-    layout: OutputFormat
     json_key: str | None = None
 
-    def version_id(self, lineage: str, record: Record) -> str:
-        """Return the id of the version that is to hold a record.
+    def parts(self, content: str, version_id: str) -> tuple[str, str]:
+        """Return the text for readers, and the receipt; raises SinkRejected as `joined` does."""
+        if self.json_key is None:
+            return content, _receipt_in(version_id)
+        members = self._members(content)
+        receipt = members.get(self.json_key + MEMBER_SUFFIX)
+        return _as_text(members.get(self.json_key)), _as_text(receipt)
 
-        AWS takes any 32 to 64 characters (PutSecretValue, ClientRequestToken). `lineage` is 32
-        hex digits; two ids are of one lineage if they begin with the same LINEAGE_LENGTH of them.
-        """
-        receipt = record.receipt
-        if self.json_key is not None or self.layout.carries_receipt:
-            return lineage
-        parts = (
-            lineage[:LINEAGE_LENGTH],
-            receipt.fingerprint,
-            receipt.request_key,
-            f"{receipt.requested_at:x}",
-            f"{receipt.expires_at:x}",
-        )
-        return "-".join(parts)
-
-    def find(self, text: str, version_id: str) -> Finding:
-        """Return what a version holds; raises SinkRejected if `json_key` finds no JSON object."""
-        value, receipt = text, _receipt_in(version_id)
-        if self.json_key is not None:
-            members = self._members(text)
-            value = _as_text(members.get(self.json_key))
-            receipt = _as_text(members.get(self.json_key + MEMBER_SUFFIX))
-        record = parse(value, self.layout, receipt)
-        return Finding(record, bool(value) and not (is_ours(value) or is_ours(receipt)))
-
-    def put(self, record: Record, text: str) -> str:
-        """Return the text that holds a record instead; `json_key` leaves all other keys alone.
+    def joined(self, text: str, receipt: str, content: str) -> str:
+        """Return the new content of a secret; `json_key` leaves all other keys of it alone.
 
         Raises SinkRejected if there is no JSON object for `json_key`, or the text gets too large.
         """
-        new = render(record, self.layout)
         if self.json_key is not None:
-            members = self._members(text)
-            if self.layout.carries_receipt:
-                members[self.json_key] = Raw(new)
-            else:
-                members[self.json_key] = Raw(json.dumps(new))
-                members[self.json_key + MEMBER_SUFFIX] = Raw(render_receipt(record, self.layout))
-            new = msgspec.json.encode(members).decode()
-        # A surrogate in a server's odd scope can't be encoded; it must not stop its token.
-        content = new.encode(errors="replace")
-        if len(content) > MAX_BYTES:
-            what = f"its text would have {len(content)} bytes, a secret holds {MAX_BYTES}"
+            members = self._members(content)
+            members[self.json_key] = Raw(text if is_ours(text) else json.dumps(text))
+            if receipt:
+                members[self.json_key + MEMBER_SUFFIX] = Raw(receipt)
+            text = msgspec.json.encode(members).decode()
+        size = len(text.encode())
+        if size > MAX_BYTES:
+            what = f"its text would have {size} bytes, a secret holds {MAX_BYTES}"
             raise self._rejected("too_large", f"{what}; ask for a smaller scope, or use a file")
-        return content.decode()
+        return text
 
-    def _members(self, text: str) -> dict[str, Raw]:
+    def version_id(self, receipt: str, *lineage: str) -> str:
+        """Return the id of a version of this lineage: the same for the same, another for others.
+
+        AWS takes any 32 to 64 characters (PutSecretValue, ClientRequestToken).
+        """
+        digest = hashlib.sha256("\0".join((self.secret_id, *lineage)).encode()).hexdigest()
+        if self.json_key is not None or not receipt:
+            return digest[:32]
+        document = json.loads(receipt)
+        ours = document["freshtoken"]
+        times = (f"{document['obtained_at']:x}", f"{document['expires_at']:x}")
+        return "-".join((digest[:LINEAGE_LENGTH], ours["fingerprint"], ours["request_key"], *times))
+
+    def is_of(self, version_id: str, *lineage: str) -> bool:
+        """Tell whether an id was made for a version of this lineage."""
+        return version_id[:LINEAGE_LENGTH] == self.version_id("", *lineage)[:LINEAGE_LENGTH]
+
+    def _members(self, content: str) -> dict[str, Raw]:
         """Take a JSON object apart; each member stays as it was written, to the last digit."""
         try:
-            return msgspec.json.decode(text or "{}", type=dict[str, Raw])
+            return msgspec.json.decode(content or "{}", type=dict[str, Raw])
         except (ValueError, RecursionError):
             what = "it is no JSON object, and `json_key` needs one"
             raise self._rejected("not_json", what) from None

@@ -1,6 +1,6 @@
-"""The AWS Secrets Manager sink: compare and swap, by the store's own means.
+"""The AWS Secrets Manager store: compare and swap, by the service's own means.
 
-A write puts the token as a version that carries a private label, then moves AWSCURRENT from the
+A write puts the text as a version that carries a private label, then moves AWSCURRENT from the
 version that was read to the new one. UpdateSecretVersionStage refuses when AWSCURRENT is no longer
 there (AWS API reference, RemoveFromVersionId): so replicas need no lock, and an older token never
 overwrites a newer one. A version's id is derived from the id of the one it replaces: a repeated
@@ -8,19 +8,20 @@ write makes no second version, and of two rivals one is refused.
 """
 
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from msgspec import Meta, field
 
 from job.aws.errors import sink_error
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
-from job.core.ports import Superseded
+from job.core.ports import Conflict, Stored
 from job.core.secret import Secret
-from job.core.tokens import OutputFormat, Receipt, Record
-from job.http.deadline import Caller
-from job.sinks.secret_text import LINEAGE_LENGTH, SecretText
+from job.core.tokens import FormatName, asked_at
+from job.sinks.secret_text import SecretText
+from job.sinks.settings import Place, SinkSettings
+from job.values import EndpointUrl, Profile, Region, is_url
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -30,39 +31,76 @@ T = TypeVar("T")
 CURRENT = "AWSCURRENT"
 PENDING = "freshtoken_pending"
 """One label for all refreshes (a secret has 20 at most); AWSPENDING belongs to rotation."""
-ATTEMPTS = 3
+_EMPTY = ("", Secret(""))
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """A version of the secret. `id` is empty if there is none, `record` None if it is not ours."""
+class SecretsManagerSinkSettings(
+    SinkSettings, frozen=True, kw_only=True, tag="aws_secrets_manager"
+):
+    """A secret in AWS Secrets Manager. Credentials come from boto3's own chain."""
 
-    id: str
-    text: Secret
-    record: Record | None
+    title = "AWS Secrets Manager"
+    variable = "aws-secrets-manager:SECRET_ID"
+    max_versions_per_day = 100
 
-    def holds(self, record: Record) -> bool:
-        return self.record is not None and self.record.receipt == record.receipt
+    secret_id: Annotated[str, Meta(description="The secret's name or ARN.")]
+    format: Annotated[FormatName, Meta(description="The layout of the secret's text.")] = "json"
+    region: Region = None
+    profile: Profile = None
+    endpoint_url: EndpointUrl = None
+    json_key: (
+        Annotated[
+            str,
+            Meta(description="Keep the token under this key of a JSON secret, others untouched."),
+        ]
+        | None
+    ) = None
+    create: Annotated[bool, Meta(description="Create the secret if it is missing.")] = False
+    kms_key_id: (
+        Annotated[str, Meta(description="The KMS key of a secret that is created.")] | None
+    ) = None
+    tags: Annotated[dict[str, str], Meta(description="The tags of a secret that is created.")] = (
+        field(default_factory=dict)
+    )
+    compare_and_swap: Annotated[
+        bool,
+        Meta(
+            description="Never overwrite a newer token of another writer. false: one plain put, "
+            "for a principal that may do nothing else."
+        ),
+    ] = True
+
+    @property
+    def place(self) -> Place:
+        """Return the secret, and the key in it if it is not all of the secret."""
+        secret = ("aws", self.region, self.profile, self.endpoint_url, self.secret_id)
+        return secret if self.json_key is None else (*secret, self.json_key)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with the names, too."""
+        yield from super().problems()
+        if not self.secret_id:
+            yield "secret_id", "is empty"
+        if self.json_key == "":
+            yield "json_key", "is empty; leave it out to keep the whole secret"
+        if self.endpoint_url is not None and not is_url(self.endpoint_url):
+            yield "endpoint_url", "must be a URL: https:// and a host"
 
 
-_NOTHING = _Version("", Secret(""), None)
-_NONE_PUT: tuple[Receipt | None, str] = (None, "")
-
-
-class SecretsManagerSink:
-    """A record in one secret, or under `json_key` of a JSON secret whose other keys are kept.
+class SecretsManagerStore:
+    """One secret, or the text under `json_key` of a JSON secret whose other keys are kept.
 
     One thread at a time may use it; `client` may be shared. `create` makes a missing secret, with
     `kms_key_id` and `tags`. Without `compare_and_swap` a write is one plain put, for a principal
-    that may do nothing else. A value that freshtoken has not written is refused unless
-    `overwrite`. A method ends within `deadline_s` seconds, whatever AWS does: that is
-    up to `caller`.
+    that may do nothing else. A method makes no further call after `deadline_s` seconds of the
+    `monotonic` clock; each call has the client's own timeouts. A revision is a version's id.
     """
+
+    in_one_step = True
 
     def __init__(  # noqa: PLR0913  # one keyword for each setting of a secret
         self,
         secret_id: str,
-        layout: OutputFormat,
         client: "Callable[[], SecretsManagerClient]",
         *,
         json_key: str | None = None,
@@ -70,110 +108,100 @@ class SecretsManagerSink:
         kms_key_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         compare_and_swap: bool = True,
-        overwrite: bool = False,
         deadline_s: float = 30.0,
-        caller: Caller | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Call nothing yet."""
         self.label = f"aws-secrets-manager:{secret_id}"
         self._secret_id = secret_id
-        self._text = SecretText(secret_id, layout, json_key)
+        self._text = SecretText(secret_id, json_key)
         self._client = client
         self._create = create
         self._kms_key_id = kms_key_id
         self._tags = tags or {}
         self._compare_and_swap = compare_and_swap
-        self._overwrite = overwrite
         self._deadline_s = deadline_s
+        self._monotonic = monotonic
         self._until = 0.0
-        self._caller = caller or Caller()
-        self._seen: _Version | None = None
+        self._content = _EMPTY
+        self._settled = not compare_and_swap
         self._stuck = ""
-        self._own = _NONE_PUT
+        self._put_last = ("", "")
 
     @contextmanager
-    def claim(self) -> Iterator[None]:
-        """Promote what a dead writer had put. Nothing is held: a rival shows at `write`."""
-        self._start()
-        if self._compare_and_swap:
-            self._resume()
-        yield
+    def lock(self) -> Iterator[None]:
+        """Promote what a dead writer may have put: at the start, and after a write that failed.
 
-    def read(self) -> Record | None:
-        """Return the current version's record, and expect that version to be there at `write`.
-
-        None also for an empty secret, for a missing one that is to be created, and without
-        `compare_and_swap` for one that may not be read. The json format needs no other right than
-        GetSecretValue.
+        Nothing is held: a rival shows as a Conflict.
         """
         self._start()
+        if not self._settled:
+            self._settle()
+        yield
+
+    def load(self) -> Stored:
+        """Return the current version.
+
+        Nothing also for an empty secret, for a missing one that is to be created, and without
+        `compare_and_swap` for one that may not be read. One that holds a document needs no other
+        right than GetSecretValue.
+        """
+        self._start()
+        self._content = _EMPTY
         try:
-            self._seen = self._version()
+            return self._version()
         except SinkRejected as error:
             if self._compare_and_swap or error.code != "access_denied":
                 raise
-            return None
-        return self._seen.record
+            return Stored()
 
-    def write(self, record: Record) -> None:
-        """Make the record the current version, unless it is that already.
-
-        A newer record that was not there at the last `read` wins: Superseded.
-        """
+    def replace(self, text: Secret, beside: str, expected: Stored) -> None:
+        """Put a version and make it the current one, unless another one has become it."""
         self._start()
+        version_id, content = self._content
+        if version_id != expected.revision:
+            raise Conflict
+        new = self._text.joined(text.reveal(), beside, content.reveal())
         if not self._compare_and_swap:
-            self._put_plainly(record)
+            self._put_plainly(new, beside, version_id)
             return
-        for _ in range(ATTEMPTS):
-            seen = self._expected(record)
-            # Whoever fails or loses looks again: a rival's tags may be there meanwhile.
-            self._seen = None
-            if seen.holds(record) or self._swap(record, seen):
-                return
-            self._resume()
-        what = "other writers were faster each time; if this goes on, give each job its own secret"
-        self._refuse("contended", what, SinkUnavailable)
+        self._settled = False
+        if not self._swap(new, beside, version_id):
+            self._settle()
+            raise Conflict
+        self._settled, self._stuck = True, ""
 
-    def _expected(self, record: Record) -> _Version:
-        """Return the version to replace: the one that was read, or else the current one."""
-        if self._seen is None or self._seen.holds(record):
-            self._seen = self._version()
-            stored = self._seen.record
-            if stored and not self._seen.holds(record) and _is_no_older(stored, record):
-                # Raised once only: the next write will expect this version.
-                raise Superseded(stored)
-        return self._seen
+    def foreign(self) -> SinkRejected:
+        """Return the refusal to replace a value of somebody else."""
+        what = "it holds a value that freshtoken has not written"
+        cure = "choose another secret or `json_key`, or set `overwrite = true`"
+        return SinkRejected("foreign_secret", f"secret {self._secret_id}: {what}; {cure}")
 
-    def _swap(self, record: Record, seen: _Version) -> bool:
-        """Replace the expected version; False if another writer was faster."""
-        text = self._text.put(record, seen.text.reveal())
+    def _swap(self, content: str, receipt: str, replaced: str) -> bool:
+        """Replace a version; False if another writer was faster."""
+        fingerprint = Secret(f"{content}\0{receipt}").fingerprint()
+        known, version_id = self._put_last
+        if known != fingerprint:
+            version_id = self._text.version_id(receipt, replaced, self._stuck)
         # A version that we have put, but could not promote yet, is the one to promote.
-        is_put = self._own[0] == record.receipt
-        version_id = self._own[1] if is_put else self._id(record, seen.id, self._stuck)
-        self._own = (record.receipt, version_id)
+        self._put_last = (fingerprint, version_id)
         try:
             # A secret that is created here has its version, as the current one, from the start.
-            is_created = self._put(text, version_id, PENDING)
-            return is_created or self._promote(version_id, seen.id)
+            is_created = self._put(content, version_id, PENDING)
+            return is_created or self._promote(version_id, replaced)
         except SinkError as error:
             if error.code != "version_exists":
                 raise
-            self._own = _NONE_PUT
+            self._put_last = ("", "")
             return False
 
-    def _put_plainly(self, record: Record) -> None:
-        is_shared = self._text.json_key is not None
-        # Only a text that is shared with others has to be read before.
-        seen = self._version() if is_shared else self._seen or _NOTHING
-        if not seen.holds(record):
-            receipt, layout = record.receipt, str(self._text.layout)
-            predecessor = seen.id if is_shared else ""
-            parts = (predecessor, receipt.fingerprint, str(receipt.expires_at), layout)
-            text = self._text.put(record, seen.text.reveal())
-            self._put(text, self._id(record, *parts), CURRENT)
-        self._seen = None
+    def _put_plainly(self, content: str, receipt: str, replaced: str) -> None:
+        """Put a version as the current one; the same text again makes no second version."""
+        predecessor = replaced if self._text.json_key is not None else ""
+        fingerprint = Secret(f"{content}\0{receipt}").fingerprint()
+        self._put(content, self._text.version_id(receipt, predecessor, fingerprint), CURRENT)
 
-    def _resume(self) -> None:
+    def _settle(self) -> None:
         """Promote a version that was put but not promoted, if its token is not an older one.
 
         Its id tells that it was made to replace the version that is current now. One that was
@@ -182,18 +210,25 @@ class SecretsManagerSink:
         labels = self._describe().get("VersionIdsToStages", {})
         current = next((version for version in labels if CURRENT in labels[version]), "")
         self._stuck = next((v for v in labels if PENDING in labels[v] and v != current), "")
-        if labels.get(self._stuck) != [PENDING] or not self._replaces(self._stuck, current):
-            return
-        stored, pending = self._version().record, self._version(self._stuck).record
-        if pending and (stored is None or _is_no_older(pending, stored)):
+        is_left = labels.get(self._stuck) == [PENDING]
+        if is_left and self._text.is_of(self._stuck, current, "") and self._is_no_older():
             self._promote(self._stuck, current)
             self._stuck = ""
+        self._settled = True
 
-    def _version(self, version_id: str = "") -> _Version:
+    def _is_no_older(self) -> bool:
+        """Tell whether the version that is stuck has no older token than the current one."""
+        stored, stuck = (
+            asked_at(version.text.reveal(), version.beside)
+            for version in (self._version(), self._version(self._stuck))
+        )
+        return stuck is not None and (stored is None or stuck >= stored)
+
+    def _version(self, version_id: str = "") -> Stored:
         """Return a version by its id, or the current one."""
         which = {"VersionId": version_id} if version_id else {"VersionStage": CURRENT}
         try:
-            version_id, text = self._ask(
+            found, content = self._ask(
                 "GetSecretValue",
                 lambda aws: _picked(aws.get_secret_value(SecretId=self._secret_id, **which)),
             )
@@ -202,27 +237,10 @@ class SecretsManagerSink:
                 raise
             # An empty secret gets the same answer as a missing one.
             self._describe()
-            return _NOTHING
-        return _Version(version_id, Secret(text), self._record_in(text, version_id))
-
-    def _record_in(self, text: str, version_id: str) -> Record | None:
-        record, foreign = self._text.find(text, version_id)
-        if foreign and not self._overwrite:
-            what = "it holds a value that freshtoken has not written"
-            cure = "choose another secret or `json_key`, or set `overwrite = true`"
-            self._refuse("foreign_secret", f"{what}; {cure}")
-        return record
-
-    def _id(self, record: Record, *parts: str) -> str:
-        return self._text.version_id(self._lineage(*parts), record)
-
-    def _replaces(self, version_id: str, current: str) -> bool:
-        """Tell whether a version was made to replace the current one."""
-        lineage = self._lineage(current, "")
-        return version_id.startswith(lineage[:LINEAGE_LENGTH])
-
-    def _lineage(self, *parts: str) -> str:
-        return uuid.uuid5(uuid.NAMESPACE_URL, " ".join((self.label, *parts))).hex
+            found, content = "", ""
+        self._content = (found, Secret(content))
+        text, receipt = self._text.parts(content, found)
+        return Stored(Secret(text), receipt, found)
 
     def _describe(self) -> Mapping[str, Any]:
         """Describe the secret; there is nothing to say of a missing one that is to be created."""
@@ -236,14 +254,14 @@ class SecretsManagerSink:
             return {}
         return described
 
-    def _put(self, text: str, version_id: str, label: str) -> bool:
+    def _put(self, content: str, version_id: str, label: str) -> bool:
         """Put a version, in a new secret if there is none and one is asked for; True if so."""
         try:
             self._ask(
                 "PutSecretValue",
                 lambda aws: aws.put_secret_value(
                     SecretId=self._secret_id,
-                    SecretString=text,
+                    SecretString=content,
                     ClientRequestToken=version_id,
                     VersionStages=[label],
                 ),
@@ -251,7 +269,7 @@ class SecretsManagerSink:
         except SinkRejected as error:
             if error.code != "not_found" or not self._create:
                 raise
-            self._create_secret(text, version_id)
+            self._create_secret(content, version_id)
             return True
         return False
 
@@ -278,13 +296,13 @@ class SecretsManagerSink:
             return False
         return True
 
-    def _create_secret(self, text: str, version_id: str) -> None:
+    def _create_secret(self, content: str, version_id: str) -> None:
         more: dict[str, Any] = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
         self._ask(
             "CreateSecret",
             lambda aws: aws.create_secret(
                 Name=self._secret_id,
-                SecretString=text,
+                SecretString=content,
                 ClientRequestToken=version_id,
                 Tags=[{"Key": key, "Value": value} for key, value in self._tags.items()],
                 **more,
@@ -292,26 +310,18 @@ class SecretsManagerSink:
         )
 
     def _start(self) -> None:
-        self._until = time.monotonic() + self._deadline_s
+        self._until = self._monotonic() + self._deadline_s
 
     def _ask(self, action: str, call: "Callable[[SecretsManagerClient], T]") -> T:
         """Make one call and return its answer; raises what went wrong in our words."""
-        try:
-            return self._caller.call(lambda: call(self._client()), self._until - time.monotonic())
-        except TimeoutError:
+        if self._monotonic() >= self._until:
             what = f"AWS was too slow: {self._deadline_s:g} s were over at {action}"
-            self._refuse("timeout", f"{what}; check the network to its endpoint", SinkUnavailable)
+            cure = "check the network to its endpoint"
+            raise SinkUnavailable("timeout", f"secret {self._secret_id}: {what}; {cure}")
+        try:
+            return call(self._client())
         except Exception as error:  # noqa: BLE001  # all that runs here is boto3, its files and plug-ins
             raise sink_error(error, action, self._secret_id) from None
-
-    def _refuse(
-        self, code: str, what: str, kind: type[SinkRejected | SinkUnavailable] = SinkRejected
-    ) -> NoReturn:
-        raise kind(code, f"secret {self._secret_id}: {what}")
-
-
-def _is_no_older(stored: Record, record: Record) -> bool:
-    return stored.receipt.requested_at >= record.receipt.requested_at
 
 
 def _picked(answer: Mapping[str, Any]) -> tuple[str, str]:

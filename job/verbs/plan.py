@@ -11,7 +11,6 @@ from job.config import Config
 from job.config.presets import Preset, presets
 from job.config.request_checks import secret_in_url
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.sink_settings import FileSinkSettings, SecretsManagerSinkSettings
 from job.core.errors import SinkError
 from job.core.ports import Sink
 from job.core.schedule import Policy, broken_promise, due_at
@@ -23,9 +22,6 @@ from job.values import rate, seconds
 
 ASSUMED_LIFE_S = 3600
 PLACES = {"form": "in a form", "json": "in a JSON object", "query": "in the URL"}
-VERSIONS_PER_DAY = 100
-"""AWS keeps 100 versions of a secret and removes none that is younger than a day."""
-LEAST_INTERVAL_S = DAY_S / VERSIONS_PER_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +98,7 @@ def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPla
     for name, settings in config.tokens.items():
         sinks = wiring.sinks(name, settings, config.folder)
         pairs = zip(sinks, settings.sinks, strict=True)
-        readable = [s for s, kind in pairs if online or isinstance(kind, FileSinkSettings)]
+        readable = [sink for sink, kind in pairs if online or kind.local_path]
         life, known_from = _life(settings, readable, known.get(settings.provider or ""))
         token = Token(Secret(""), "Bearer", "", 0, life, known_from)
         policy = wiring.policy(settings)
@@ -116,7 +112,7 @@ def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPla
             round(due_at(token, policy, 0.0)),
             round(policy.min_validity),
             tuple(sink.label for sink in sinks),
-            sum(isinstance(kind, SecretsManagerSinkSettings) for kind in settings.sinks),
+            sum(kind.max_versions_per_day is not None for kind in settings.sinks),
             (
                 *wiring.sources.dry_run(settings, config.folder).warnings(run=not online),
                 *_warnings(settings, token, policy),
@@ -186,12 +182,13 @@ def _warnings(settings: TokenSettings, token: Token, policy: Policy) -> Iterator
     if reason := broken_promise(token, policy):
         yield reason
     interval = due_at(token, policy, 1.0)
-    in_aws = any(isinstance(sink, SecretsManagerSinkSettings) for sink in settings.sinks)
-    if in_aws and interval < LEAST_INTERVAL_S:
+    limits = {one.max_versions_per_day: one.title for one in settings.sinks}
+    limit = min(filter(None, limits), default=None)
+    if limit and interval < DAY_S / limit:
         yield (
-            f"{_count(DAY_S / max(interval, 1))} secret versions a day are more than the "
-            f"{VERSIONS_PER_DAY} that AWS Secrets Manager keeps (it removes none that is younger "
-            f"than a day): writes will be refused some day. Use a file, or {_cure(policy)}"
+            f"{_count(DAY_S / max(interval, 1))} secret versions a day are more than the {limit} "
+            f"that {limits[limit]} keeps (it removes none that is younger than a day): writes "
+            f"will be refused some day. Use a file, or {_cure(policy, DAY_S / limit)}"
         )
     if settings.reissue == "revokes_previous" and len(settings.sinks) > 1:
         yield (
@@ -200,21 +197,22 @@ def _warnings(settings: TokenSettings, token: Token, policy: Policy) -> Iterator
         )
 
 
-def _cure(policy: Policy) -> str:
-    least_age = math.ceil(LEAST_INTERVAL_S / (1 - _pull(policy)))
+def _cure(policy: Policy, interval_s: float) -> str:
+    least_age = math.ceil(interval_s / (1 - _pull(policy)))
     if policy.max_age is not None and policy.max_age < least_age:
         return f"set max_age to {duration(least_age)} or longer"
-    return f"have the provider give tokens that live {duration(life_that_fits(policy))} or longer"
+    life = life_that_fits(policy, interval_s)
+    return f"have the provider give tokens that live {duration(life)} or longer"
 
 
-def life_that_fits(policy: Policy) -> int:
-    """Return the life in whole minutes from which on AWS can keep all versions of a day."""
+def life_that_fits(policy: Policy, interval_s: float) -> int:
+    """Return the life in whole minutes from which on no refresh comes sooner than that."""
     margins = policy.min_validity + policy.retry_budget
-    by_margins = (LEAST_INTERVAL_S + margins) / (1 - _pull(policy))
+    by_margins = (interval_s + margins) / (1 - _pull(policy))
     share = policy.refresh_at - policy.jitter
-    by_share = LEAST_INTERVAL_S / share if policy.reissue == "independent" else by_margins
+    by_share = interval_s / share if policy.reissue == "independent" else by_margins
     # No refresh comes before half of the life.
-    needed = min(2 * LEAST_INTERVAL_S, max(by_share, by_margins))
+    needed = min(2 * interval_s, max(by_share, by_margins))
     return 60 * math.ceil(needed / 60)
 
 

@@ -3,7 +3,6 @@
 It mints nothing and writes nothing.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,7 +12,6 @@ from job.compose.refreshers import Wiring
 from job.compose.token_source import token_url_of
 from job.config import Config
 from job.config.settings import TokenSettings
-from job.config.sink_settings import FileSinkSettings, SinkSettings
 from job.core.clock import Clock
 from job.core.errors import ExchangeError, RequestRejected, SecretUnavailable, SinkError
 from job.core.ports import Sink
@@ -21,6 +19,7 @@ from job.oauth.error_response import error_response_of
 from job.oauth.metadata import Metadata
 from job.oauth.request import TokenRequest, prepared
 from job.oauth.token_response import TokenResponse, members_of
+from job.sinks.settings import SinkSettings
 
 SKEW_S = 30.0
 NO_ENDPOINT = (404, 405, 407, 410, 429)
@@ -28,7 +27,7 @@ NO_ENDPOINT = (404, 405, 407, 410, 429)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PreflightResult:
     """One thing that was tried, and how it went."""
 
     what: str
@@ -36,42 +35,42 @@ class Finding:
     text: str
 
 
-def probe(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
+def preflight(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[PreflightResult]:
     """Try what a token needs, short of asking for one."""
     settings = config.tokens[name]
     yield from _proof(settings, config, wiring)
     yield from _server(settings, config, wiring, clock)
     sinks = wiring.sinks(name, settings, config.folder)
     for sink, kind in zip(sinks, settings.sinks, strict=True):
-        yield _sink(sink, kind, config.folder)
+        yield _sink(sink, kind.resolved(config.folder))
 
 
-def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[Finding]:
+def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[PreflightResult]:
     """Have a request signed that is not sent."""
     dry_run = wiring.sources.dry_run(settings, config.folder)
     try:
         dry_run.run()
     except SecretUnavailable as error:
-        yield Finding(dry_run.subject, good=False, text=error.message)
+        yield PreflightResult(dry_run.subject, good=False, text=error.message)
     else:
         if dry_run.subject:
-            yield Finding(dry_run.subject, good=True, text="its source gives one")
+            yield PreflightResult(dry_run.subject, good=True, text="its source gives one")
 
 
 def _server(
     settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
-) -> Iterator[Finding]:
+) -> Iterator[PreflightResult]:
     """Find the token endpoint where its issuer names it, and speak to it."""
     url, discovery = token_url_of(settings), wiring.sources.discovery(settings, config.folder)
     if discovery is not None:
         try:
             metadata = discovery.metadata()
         except ExchangeError as error:
-            yield Finding("discovery", good=False, text=error.message)
+            yield PreflightResult("discovery", good=False, text=error.message)
             return
         settled = chosen(settings, metadata)
         url = published(settled, metadata).token_url
-        yield Finding("discovery", good=True, text=_discovered(settled, metadata, url))
+        yield PreflightResult("discovery", good=True, text=_discovered(settled, metadata, url))
     yield from _endpoint(url, settings, config, wiring, clock)
 
 
@@ -86,7 +85,7 @@ def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
 
 def _endpoint(
     url: str, settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
-) -> Iterator[Finding]:
+) -> Iterator[PreflightResult]:
     """Send a request without parameters or credentials, to which a token endpoint says no."""
     before = clock().wall
     try:
@@ -95,7 +94,7 @@ def _endpoint(
         sending = prepared(asked, lambda request: request)
         reply = wiring.sources.transport(settings, config.folder, url).send(sending)
     except ExchangeError as error:
-        yield Finding("endpoint", good=False, text=error.message)
+        yield PreflightResult("endpoint", good=False, text=error.message)
         return
     answer = TokenResponse(*reply, sent_at=(before + clock().wall) / 2)
     good = _says_no(answer)
@@ -104,7 +103,7 @@ def _endpoint(
     )
     if not good:
         text = error_response_of(answer, members_of(answer.body)).message
-    yield Finding("endpoint", good, text)
+    yield PreflightResult("endpoint", good, text)
     yield from _clock(answer)
 
 
@@ -119,24 +118,21 @@ def _says_no(answer: TokenResponse) -> bool:
     return 400 <= answer.status < 500 and answer.status not in NO_ENDPOINT  # noqa: PLR2004  # HTTP's range
 
 
-def _clock(answer: TokenResponse) -> Iterator[Finding]:
+def _clock(answer: TokenResponse) -> Iterator[PreflightResult]:
     if answer.dated is None or "age" in answer.headers:
         return
     skew = round(answer.sent_at - answer.dated)
     side = "ahead of" if skew > 0 else "behind"
     text = f"{abs(skew)} s {side} the server's" if abs(skew) > 1 else "the same as the server's"
-    yield Finding("clock", good=abs(skew) <= SKEW_S, text=f"this machine's is {text}")
+    yield PreflightResult("clock", good=abs(skew) <= SKEW_S, text=f"this machine's is {text}")
 
 
-def _sink(sink: Sink, kind: SinkSettings, folder: str) -> Finding:
+def _sink(sink: Sink, settings: SinkSettings) -> PreflightResult:
     try:
         record = sink.read()
     except SinkError as error:
-        return Finding("sink", good=False, text=error.message)
-    if isinstance(kind, FileSinkSettings):
-        place = os.path.dirname(os.path.join(folder, kind.path))
-        if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
-            text = f"{place} can't be written by this user; give the permission, or run as another"
-            return Finding("sink", good=False, text=text)
+        return PreflightResult("sink", good=False, text=error.message)
+    if text := settings.unwritable():
+        return PreflightResult("sink", good=False, text=text)
     holds = "holds a token" if record else "holds no token yet"
-    return Finding("sink", good=True, text=f"{sink.label} {holds}")
+    return PreflightResult("sink", good=True, text=f"{sink.label} {holds}")

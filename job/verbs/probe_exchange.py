@@ -12,7 +12,7 @@ from job.core.tokens import Token
 from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest, prepared
 from job.oauth.token_response import TokenResponse, members_of
-from job.verbs.probe_report import Reply, Verdict
+from job.verbs.probe_report import Exchanged, Survival
 
 DEAD = 401
 PATIENCE_S = 60.0
@@ -24,22 +24,24 @@ Tried = Callable[[Token], tuple[bool | None, str]]
 
 def exchange_twice(
     exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], None] = time.sleep
-) -> tuple[Reply, Reply]:
+) -> tuple[Exchanged, Exchanged]:
     """Return two exchanges, one right after the other; raises ExchangeError.
 
     Each counts against the limits of the client. Where they allow it only after more than
     PATIENCE_S, it is an EndpointUnavailable.
     """
-    return _reply(exchange, limit, sleep), _reply(exchange, limit, sleep)
+    return _exchanged(exchange, limit, sleep), _exchanged(exchange, limit, sleep)
 
 
-def _reply(exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], None]) -> Reply:
+def _exchanged(
+    exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], None]
+) -> Exchanged:
     left_s = PATIENCE_S
     while True:
         try:
             with limit(0.0):
                 answer = exchange.ask(exchange.request)
-                return Reply(answer, exchange.read(answer))
+                return Exchanged(answer, exchange.read(answer))
         except Deferred as off:
             wait_s = off.wait_s
         left_s -= wait_s
@@ -50,9 +52,9 @@ def _reply(exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], N
     raise EndpointUnavailable("limit_reached", f"{text} (max_exchanges, max_rate)")
 
 
-def verdict(
+def survival(
     exchange: ClientCredentials, first: Token, second: Token, probe_url: str | None
-) -> Verdict:
+) -> Survival:
     """Tell whether the first token still works, by a URL of the API or by introspection.
 
     The second token is tried, too: where not even that one works, the place tells nothing.
@@ -63,15 +65,15 @@ def verdict(
         if exchange.introspection_url:
             return _judged(lambda token: _introspected(exchange, token), first, second)
     except ExchangeError as error:
-        return Verdict(None, error.message)
-    return Verdict(None, "neither probe_url nor introspection_url is set")
+        return Survival(None, error.message)
+    return Survival(None, "neither probe_url nor introspection_url is set")
 
 
-def _judged(tried: Tried, first: Token, second: Token) -> Verdict:
+def _judged(tried: Tried, first: Token, second: Token) -> Survival:
     fresh, how = tried(second)
     if not fresh:
-        return Verdict(None, f"{how}, even for the second token: another place has to tell")
-    return Verdict(*tried(first))
+        return Survival(None, f"{how}, even for the second token: another place has to tell")
+    return Survival(*tried(first))
 
 
 def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | None, str]:

@@ -32,7 +32,7 @@ def test_the_demo_shows_a_live_view_on_a_terminal() -> None:
     environ = os.environ | {"TERM": "xterm", "LANG": "C.UTF-8", "COLUMNS": "100", "LINES": "30"}
     with subprocess.Popen(DEMO, stdout=slave, stderr=slave, env=environ) as process:
         os.close(slave)
-        seen = _read_until(master, "refreshes: 1")
+        seen = _read_until(master, "Every token is good")
         process.send_signal(2)
         seen += _read_until(master, None)
         assert process.wait(timeout=30) == 0

@@ -22,10 +22,11 @@ from typing import NamedTuple, Self
 import pytest
 from fakes import START, record
 from running import ROOT, Job, missing, program
+from sinks import file_sink
 from token_server import TokenServer
 
 from job.core.tokens import FormatName, OutputFormat
-from job.sinks.file import FileSink, sweep
+from job.sinks.file import sweep
 
 PATIENCE_S = 30.0
 KINDS: tuple[FormatName, ...] = ("json", "raw", "header", "env", "template")
@@ -61,8 +62,8 @@ import ctypes, json, mmap, os, signal, sys
 sys.path.insert(0, "tests")
 from fakes import START, record
 from job.core.errors import JobError
-from job.sinks.file import FileSink
 from job.core.tokens import OutputFormat
+from sinks import file_sink
 
 PR_SET_PTRACER, ANY = 0x59616D61, ctypes.c_ulong(-1)
 ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANY, 0, 0, 0)
@@ -72,7 +73,7 @@ told = mmap.mmap(-1, 100)
 def write(path, kind, template):
     signal.sigwait({signal.SIGUSR1})
     try:
-        sink = FileSink(path, OutputFormat(kind, "tiki", template))
+        sink = file_sink(path, OutputFormat(kind, "tiki", template))
         with sink.claim():
             sink.read()
             sink.write(record("tok-new-and-longer", START + 2000))
@@ -179,7 +180,7 @@ def calls_of(
         if kind not in known:
             path = stored(tmp_path_factory.mktemp(kind), kind)
             assert writers.run(path, kind) == "ok"
-            assert FileSink(str(path), layout_of(kind)).read() == NEW
+            assert file_sink(str(path), layout_of(kind)).read() == NEW
             known[kind] = writers.calls()
         return known[kind]
 
@@ -189,7 +190,7 @@ def calls_of(
 def stored(folder: Path, kind: FormatName) -> Path:
     """Store the old record in an empty folder."""
     path = folder / "value"
-    FileSink(str(path), layout_of(kind)).write(OLD)
+    file_sink(str(path), layout_of(kind)).write(OLD)
     return path
 
 
@@ -248,7 +249,7 @@ def test_every_call_fails_once(
         path = stored(fresh(tmp_path), kind)
         outcome = writers.run(path, kind, f"--inject={call.name}:error={name}:when={call.number}")
 
-        sink = FileSink(str(path), layout_of(kind))
+        sink = file_sink(str(path), layout_of(kind))
         assert outcome in ({ERRORS[name]} if is_essential(call) else {ERRORS[name], "ok"}), call
         assert sink.read() == (NEW if place > publishing(calls) or outcome == "ok" else OLD), call
         assert names_in(path.parent) == expected_names(kind), call
@@ -286,7 +287,7 @@ def test_every_call_is_the_last(
         inject = f"--inject={call.name}:signal=SIGKILL:when={call.number}"
         assert writers.run(path, kind, inject) == "killed", call
 
-        sink = FileSink(str(path), layout_of(kind))
+        sink = file_sink(str(path), layout_of(kind))
         assert sink.read() == (NEW if place > publishing(calls) else OLD), call
         swept += sweep([str(path)])
         assert names_in(path.parent) == expected_names(kind), call
@@ -308,7 +309,7 @@ def test_every_call_is_interrupted(
         path = stored(fresh(tmp_path), kind)
         outcome = writers.run(path, kind, f"--inject={call.name}:error=EINTR:when={call.number}")
 
-        sink = FileSink(str(path), layout_of(kind))
+        sink = file_sink(str(path), layout_of(kind))
         assert outcome in ("ok", "io_error 74"), call
         assert sink.read() == (NEW if place > publishing(calls) or outcome == "ok" else OLD), call
         assert names_in(path.parent) == expected_names(kind), call
@@ -323,7 +324,7 @@ def test_a_write_that_loses_bytes_is_noticed(
     path = stored(tmp_path, kind)
     assert writers.run(path, kind, "--inject=write:retval=5:when=1") == "io_error 74"
 
-    assert FileSink(str(path), layout_of(kind)).read() == OLD
+    assert file_sink(str(path), layout_of(kind)).read() == OLD
     assert names_in(path.parent) == expected_names(kind)
 
 
@@ -401,11 +402,11 @@ def test_once_tells_which_fault_it_met(
     with TokenServer() as server:
         config = configure(tmp_path.parent, server.url, path)
         assert once(config, *strace_of(call, f"error={error}")) == (status, [code])
-        assert FileSink(str(path), layout_of("json")).read() == OLD
+        assert file_sink(str(path), layout_of("json")).read() == OLD
         assert names_in(tmp_path) == expected_names("json")
 
         assert once(config) == (0, [])
-    assert FileSink(str(path), layout_of("json")).read() not in (None, OLD)
+    assert file_sink(str(path), layout_of("json")).read() not in (None, OLD)
 
 
 @pytest.mark.fault("kill-during-write")
@@ -418,11 +419,11 @@ def test_once_is_killed_and_the_next_run_makes_up(tmp_path: Path, call: str) -> 
         argv = [*strace_of(call, "signal=SIGKILL"), *program("once", "--config", str(config))]
         killed = subprocess.run(argv, cwd=ROOT, timeout=PATIENCE_S, check=False, env=unmeasured())
         assert killed.returncode == -signal.SIGKILL
-        assert FileSink(str(path), layout_of("raw")).read() == OLD
+        assert file_sink(str(path), layout_of("raw")).read() == OLD
 
         assert once(config) == (0, [])
         assert len(server.requests) <= 2
-    assert FileSink(str(path), layout_of("raw")).read() not in (None, OLD)
+    assert file_sink(str(path), layout_of("raw")).read() not in (None, OLD)
     assert names_in(tmp_path) == expected_names("raw")
 
 
@@ -435,7 +436,7 @@ def test_once_may_write_only_the_beginning(tmp_path: Path) -> None:
     with TokenServer() as server:
         config = configure(tmp_path.parent, server.url, path)
         assert once(config, "prlimit", "--fsize=100") == (74, ["disk_full"])
-        assert FileSink(str(path), layout_of("json")).read() == OLD
+        assert file_sink(str(path), layout_of("json")).read() == OLD
         assert names_in(tmp_path) == expected_names("json")
 
         assert once(config) == (0, [])
@@ -660,7 +661,7 @@ def test_once_meets_a_broken_place(
     tmp_path: Path, path: Path, unprivileged: list[str], case: Case
 ) -> None:
     """The token that was there outlasts the fault, nothing else is touched, and the cure cures."""
-    sink = FileSink(str(path), layout_of("json"))
+    sink = file_sink(str(path), layout_of("json"))
     with TokenServer() as server, broken(case.how, path) as mend:
         config = configure(tmp_path, server.url, path)
         assert once(config, *unprivileged) == (case.status, [case.code])
@@ -693,7 +694,7 @@ def test_run_meets_a_broken_place(
                 if case.code != "disk_full":
                     job.send(signal.SIGUSR1)
                 told = job.told("token.delivered")
-                found = FileSink(str(path), layout_of("json")).read()
+                found = file_sink(str(path), layout_of("json")).read()
                 assert found is not None
                 assert found.receipt.fingerprint == told["fingerprint"]
                 if case.code == "disk_full":

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sinks import file_sink
 
 from job.core.tokens import FormatName, OutputFormat
-from job.sinks.file import FileSink, sweep
+from job.sinks.file import sweep
 
 ROOT = Path(__file__).parent.parent.parent
 KILLS = 100
@@ -31,12 +32,13 @@ LONGEST_LIFE_S = 0.15
 # Forks a writer for each line that it reads, tells its process id, and when it is dead.
 WRITERS = """
 import hashlib, os, secrets, sys, time
+sys.path.insert(0, "tests")
+from sinks import file_sink
 from job.core.secret import Secret
-from job.sinks.file import FileSink
 from job.core.tokens import OutputFormat, Token, record_of
 
 def write_for_ever(path, kind):
-    sink = FileSink(path, OutputFormat(kind, "tiki"))
+    sink = file_sink(path, OutputFormat(kind, "tiki"))
     while True:
         value = secrets.token_hex(secrets.randbelow(20_000))
         value += hashlib.sha256(value.encode()).hexdigest()
@@ -96,7 +98,7 @@ def test_a_busy_reader_sees_only_whole_tokens(tmp_path: Path, kind: FormatName) 
     It reads as programs do, with open(2); one read in sixteen also asks for the receipt.
     """
     path, seen = tmp_path / "token", set()
-    sink = FileSink(str(path), OutputFormat(kind, "tiki"))
+    sink = file_sink(str(path), OutputFormat(kind, "tiki"))
     moments = random.Random(READS)  # noqa: S311  # moments to kill at, not secrets
     reads = kills = 0
 
@@ -136,7 +138,7 @@ def appears(path: Path) -> None:
 def test_the_file_is_always_whole(tmp_path: Path, kind: FormatName) -> None:
     """A kill at any moment leaves the old token or the new one, and its receipt knows it."""
     path = tmp_path / "token"
-    sink = FileSink(str(path), OutputFormat(kind, "tiki"))
+    sink = file_sink(str(path), OutputFormat(kind, "tiki"))
     seed = secrets.randbits(32)
     moments = random.Random(seed)  # noqa: S311  # moments to kill at, not secrets
     fingerprints = set()

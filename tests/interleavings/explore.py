@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
-from interleavings.replica import ASK, LOST, MINT, Done, Setting
+from interleavings.replica import ASK, AT_WORK, LOST, MINT, Done, Setting
 from interleavings.secret import CURRENT, READS, Call, Refused, SharedSecret
 
 FIRST = "tok-0"
@@ -84,9 +84,13 @@ class Explorer:
         """Return how many scenes were looked at."""
         return len(self._orders)
 
-    def run(self, secret: SharedSecret, replicas: int) -> Counter[int]:
-        """Return how many orders there are, by how many exchanges they make; raises Breach."""
-        return self._follow(Scene(secret, ((),) * replicas))
+    def run(self, secret: SharedSecret, replicas: int, *, at_work: bool = False) -> Counter[int]:
+        """Return how many orders there are, by how many exchanges they make; raises Breach.
+
+        The replicas have just been started, or are at work for long.
+        """
+        begin = (AT_WORK,) if at_work else ()
+        return self._follow(Scene(secret, (begin,) * replicas))
 
     def _follow(self, scene: Scene) -> Counter[int]:
         if scene in self._orders:

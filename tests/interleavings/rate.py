@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from fakes import DirectCaller
 from simulation.timeline import Timeline
+from sinks import secret_sink
 
 from interleavings.replica import AwsClient
 from interleavings.secret import CURRENT, Call, SharedSecret
@@ -18,7 +18,6 @@ from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat, Token
-from job.sinks.secrets_manager import SecretsManagerSink
 
 BEGIN = 1_764_000_000.0
 TICK_S = 1.0
@@ -83,9 +82,7 @@ class Replica(AwsClient):
     def live(self) -> None:
         """Do what is due at each tick, until the end."""
         client: Any = self
-        sink = SecretsManagerSink(
-            "prod/tiki", OutputFormat("json", "tiki"), lambda: client, caller=DirectCaller()
-        )
+        sink = secret_sink("prod/tiki", OutputFormat("json", "tiki"), lambda: client)
         refresher = Refresher("tiki", self, [sink], self._plan, "key", self.clock)
         timeline = self._hosts.timeline
         while True:

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionClosedError
-from fakes import START, DirectCaller, FakeClock, token
+from fakes import START, FakeClock, token
+from sinks import secret_sink
 
 from interleavings.secret import Call, Refused, SharedSecret
 from job.core.errors import EndpointUnavailable
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.tokens import FormatName, OutputFormat, Token, record_of
-from job.sinks.secrets_manager import SecretsManagerSink
+from job.sinks.record_sink import RecordSink
 
 ASK = "ask for a token"
 MINT = "get the token"
@@ -25,6 +26,9 @@ DUE = START + 3000
 """A token requested at START, that lives an hour, is past its refresh time and still valid."""
 STEPS = 8
 LOST = Refused("the connection was lost")
+AT_WORK = "at work"
+"""The first answer of a replica that has refreshed before: it no longer looks for what dead ones
+left, unless a write of its own fails."""
 REQUEST_KEY = "0123456789abcdef"
 
 
@@ -52,23 +56,27 @@ class Setting:
     create: bool = False
     compare_and_swap: bool = True
 
-    def sink(self, client: Any) -> SecretsManagerSink:  # noqa: ANN401  # a stand-in for boto3's
+    def sink(self, client: Any) -> RecordSink:  # noqa: ANN401  # a stand-in for boto3's
         """Build the sink under test."""
-        return SecretsManagerSink(
+        return secret_sink(
             "prod/tiki",
             OutputFormat(self.format, "tiki"),
             lambda: client,
             json_key=self.json_key,
             create=self.create,
             compare_and_swap=self.compare_and_swap,
-            caller=DirectCaller(),
         )
 
     def next_of(self, answers: tuple[object, ...]) -> Call | Done:
         """Return the first call of a replica without an answer, or how it ended."""
-        world, clock = World(answers), FakeClock(DUE)
-        plan = Plan(Policy(), "host")
-        refresher = Refresher("tiki", world, [self.sink(world)], plan, REQUEST_KEY, clock)
+        is_at_work = answers[:1] == (AT_WORK,)
+        nothing_left = ((),) if is_at_work else ()
+        world, clock = World((*nothing_left, *answers[is_at_work:])), FakeClock(DUE)
+        sink, plan = self.sink(world), Plan(Policy(), "host")
+        refresher = Refresher("tiki", world, [sink], plan, REQUEST_KEY, clock)
+        if is_at_work:
+            with sink.claim():
+                pass
         try:
             for _ in range(STEPS):
                 refresher.step()

@@ -1,6 +1,6 @@
 """Years in seconds: the real job in a made-up world with a virtual clock and a seed of faults.
 
-Real: Refresher, state, schedule, ClientCredentials with all of oauth, FileSink, SecretsManagerSink;
+Real: Refresher, state, schedule, ClientCredentials with all of oauth, the sinks and their stores;
 for a crowd of tokens also the sweep, the agenda and the pool of the daemon. Made up: time, the
 token server behind the transport, the disk calls, the AWS client. Read it from the top:
 

@@ -11,11 +11,11 @@ from math import inf
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionClosedError, ConnectTimeoutError
-from fakes import DirectCaller
+from sinks import secret_sink
 
 from job.core.ports import Sink
 from job.core.tokens import OutputFormat
-from job.sinks.secrets_manager import CURRENT, PENDING, SecretsManagerSink
+from job.sinks.secrets_manager import CURRENT, PENDING
 from simulation.audit import Breach
 from simulation.ledger import SAME_CLOCK_S, Ledger, Minted
 from simulation.process import Process
@@ -63,7 +63,7 @@ class CloudStore:
 
     def sink(self, process: Process) -> Sink:
         client: Any = CloudClient(self, process)
-        return SecretsManagerSink("token", self._layout, lambda: client, caller=DirectCaller())
+        return secret_sink("token", self._layout, lambda: client)
 
     def texts(self) -> Iterator[tuple[str, float]]:
         """Yield the current text and the one that a dead writer left behind, where it can be told.

@@ -205,9 +205,9 @@ class Defect(NamedTuple):
 DEFECTS: Mapping[str, Defect] = {
     "renews-late": Defect("I1", (3, 4, 5), RenewsLate),
     "older-token-written": Defect("I2", (2, 7, 8), WritesTheFirst),
-    "last-writer-wins": Defect("I2", (237,), WritesBlindly, days=60.0),
+    "last-writer-wins": Defect("I2", (10,), WritesBlindly, days=60.0),
     "errors-published": Defect("I3", (5, 22), PublishesErrors),
-    "no-backoff": Defect("I4", (5, 22), AsksAtOnce),
+    "no-backoff": Defect("I4", (22, 49), AsksAtOnce),
     "margin-larger-than-life": Defect("I5", (1, 2, 3), MarginOnly),
     "sink-failure-mints-again": Defect("I5", (6, 38, 48), MintsAgain),
     "missed-wake-up": Defect("I6", (1, 2, 4), MissesWakeUp),

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from sinks import file_sink
+
 from job import files
 from job.core.ports import Sink
 from job.core.tokens import OutputFormat
@@ -39,7 +41,7 @@ class DiskStore:
     def sink(self, process: Process) -> Sink:
         """As job/compose/refreshers.py does at each start, remove first what dead writers left."""
         file.sweep([self.path])
-        return file.FileSink(self.path, self._layout, sleep=process.wait)
+        return file_sink(self.path, self._layout, sleep=process.wait)
 
     def texts(self) -> Iterator[tuple[str, float]]:
         if os.path.exists(self.path):

@@ -1,0 +1,79 @@
+"""What the settings of every kind of sink have in common, and what they answer for themselves."""
+
+import string
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Self
+
+import msgspec
+from msgspec import Meta
+
+from job.core.tokens import TEMPLATE_FIELDS, FormatName, OutputFormat, unknown_template_fields
+from job.values import Table
+
+Place = tuple[str | None, ...]
+"""Where a sink writes, from the general to the particular."""
+
+
+class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
+    """A place where readers find a token. A kind gives its `tag` and, below, what differs."""
+
+    title: ClassVar[str]
+    """What people call the kind."""
+    variable: ClassVar[str]
+    """How the variable FRESHTOKEN_SINK names one: a word, a colon and a key in capitals."""
+    read_interval_s: ClassVar[float] = 30.0
+    """How often a watcher may read one; by default as what is a request, and may cost money."""
+    max_versions_per_day: ClassVar[int | None] = None
+    """How many writes a day the kind takes, if it keeps every version for a day."""
+    lock_reaches_all_writers: ClassVar[bool] = False
+    """Whether its lock keeps every other writer from minting (docs/decisions/0007)."""
+
+    format: Annotated[FormatName, Meta(description="The layout of the text.")] = "json"
+    template: Annotated[str, Meta(description="For format template: as for a file.")] | None = None
+    overwrite: Annotated[
+        bool, Meta(description="Replace a value that freshtoken has not written.")
+    ] = False
+
+    @property
+    def place(self) -> Place:
+        """Return what it writes to, by default all that must be given.
+
+        Two sinks collide if one's place is the beginning of the other's, or the same.
+        """
+        given = (field.name for field in msgspec.structs.fields(self) if field.required)
+        return (self.variable, *(str(getattr(self, name)) for name in given))
+
+    @property
+    def local_path(self) -> str | None:
+        """Return the file that it writes, if it is one of this machine; things may go beside it."""
+        return None
+
+    def resolved(self, _folder: str) -> Self:
+        """Return the same with relative paths taken from a folder."""
+        return self
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield what types can't tell is wrong: the key, and what to do."""
+        if (self.format == "template") != (self.template is not None):
+            yield "template", 'goes with format = "template", and only with it'
+        if self.template is None:
+            return
+        try:
+            unknown = unknown_template_fields(self.template)
+            fields = [name for _, name, _, _ in string.Formatter().parse(self.template)]
+        except ValueError:
+            yield "template", "has a brace without its fellow; write {{ and }} for braces"
+            return
+        if unknown:
+            known = ", ".join(TEMPLATE_FIELDS)
+            yield "template", f"unknown field {{{unknown[0]}}}; known are {known}"
+        elif "access_token" not in fields:
+            yield "template", "lacks {access_token}"
+
+    def unwritable(self) -> str | None:
+        """Return what is in the way of a write, with its cure, as far as a look can tell."""
+        return None
+
+    def layout(self, name: str) -> OutputFormat:
+        """Return how the token of a name is laid out."""
+        return OutputFormat(self.format, name, self.template or "")
