@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench simulate pictures pins clean
+.PHONY: help demo check test lint bench simulate pictures pins clean
 
 help: ## print this list
 	@echo 'freshtoken: what you can do here'
@@ -31,6 +31,11 @@ help: ## print this list
 
 demo: $(VENV)/run-ready ## watch tokens being kept fresh, all on this machine (DEMO_ARGS='--for 30s')
 	@$(BIN)/freshtoken demo $(DEMO_ARGS)
+
+# Two at once: more would only repeat the collection, and half of the time goes there.
+check: $(VENV)/test-ready ## run the fast tests: what is pure and in memory (PYTEST_ARGS=...)
+	$(BIN)/python -m pytest -n 2 -q --ignore tests/integration -m 'not integration and not slow' \
+		$(PYTEST_ARGS)
 
 # The integration tests mostly wait for time to pass: more of them at once than there are cores.
 test: $(VENV)/test-ready ## run the unit tests, then the integration tests, then the coverage gate

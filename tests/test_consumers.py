@@ -56,6 +56,7 @@ def test_curl_reads_the_file(api: Api, folder: Path, number: int) -> None:
     assert api.seen == [("/", TOKEN)]
 
 
+@pytest.mark.slow
 def test_get_is_piped_into_curl(tmp_path: Path) -> None:
     """`freshtoken get` gives the header that curl takes."""
     need("curl")

@@ -52,6 +52,8 @@ from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest
 from job.oauth.token_response import ResponseRules
 
+pytestmark = pytest.mark.slow
+
 GRANT = ("grant_type", "client_credentials")
 PATIENT_S = 10.0
 SHORT_S = 0.15
@@ -433,16 +435,17 @@ def test_the_largest_body_is_read() -> None:
 
 @pytest.mark.fault("oversized-answer")
 @pytest.mark.parametrize(
-    "step",
+    ("packed", "coding"),
     [
-        answer(200, b" " * (MAX_BODY_BYTES + 1)),
-        answer(200, gzip.compress(b" " * 50_000_000, 1), {"Content-Encoding": "gzip"}),
-        answer(200, zlib.compress(b" " * 50_000_000, 1), {"Content-Encoding": "Deflate "}),
+        (lambda: b" " * (MAX_BODY_BYTES + 1), "identity"),
+        (lambda: gzip.compress(b" " * 50_000_000, 1), "gzip"),
+        (lambda: zlib.compress(b" " * 50_000_000, 1), "Deflate "),
     ],
     ids=["plain", "gzip", "deflate"],
 )
-def test_a_body_beyond_the_limit_is_refused(step: bytes) -> None:
+def test_a_body_beyond_the_limit_is_refused(packed: Callable[[], bytes], coding: str) -> None:
     """Neither a long body nor a small one that unpacks to a long one fills the memory."""
+    step = answer(200, packed(), {"Content-Encoding": coding})
     assert verdict(step) == (INVALID, "too_large")
 
 

@@ -23,6 +23,7 @@ import requests
 from fakes import START, FakeClock, MemorySink, ScriptedSource, record, token
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from running import repetitions
 from sinks import file_sink
 from token_server import TokenServer
 
@@ -59,9 +60,9 @@ LONG = os.environ.get("HOSTILE_EXAMPLES")
 
 
 def examples(number: int) -> settings:
-    """Try so many examples, always the same; or more of them and others, where that is asked."""
+    """Try so many examples in CI, always the same; or more and others, where that is asked."""
     return settings(
-        max_examples=int(LONG) if LONG else number,
+        max_examples=int(LONG) if LONG else repetitions(number),
         derandomize=not LONG,
         database=None,
         deadline=timedelta(seconds=5),
@@ -191,6 +192,7 @@ def verdict(reply: TokenResponse, rules: ResponseRules = ResponseRules()) -> Non
 @examples(150)
 @given(STATUSES, HEADERS, bytes_of(ANSWERS) | bytes_of(OBJECTS), RULES)
 @example(301, {}, b'{"access_token": "\\ud800"}', ResponseRules())
+@pytest.mark.slow
 def test_any_answer_is_a_token_or_an_error(
     status: int, headers: dict[str, str], body: bytes, rules: ResponseRules
 ) -> None:
@@ -223,6 +225,7 @@ WORST = {
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("shape", WORST)
+@pytest.mark.slow
 def test_the_worst_shapes_cost_no_time(shape: str, status: int) -> None:
     """Promise: a body of the largest size in the shape that is dearest to read takes a moment."""
     verdict(
@@ -302,6 +305,7 @@ def said() -> Iterator[tuple[str, list[bytes]]]:
 @pytest.mark.fault("hostile-answer")
 @examples(60)
 @given(wire=WIRE)
+@pytest.mark.slow
 def test_any_bytes_on_the_wire_are_an_answer_or_an_error(
     said: tuple[str, list[bytes]], wire: bytes
 ) -> None:
@@ -393,6 +397,7 @@ def is_good(found: Record) -> bool:
     content=STORED | STRINGS.map(lambda text: text.encode(errors="replace")),
     beside=st.none() | STORED | st.just(render_receipt(record(), LAYOUTS[1]).encode()),
 )
+@pytest.mark.slow
 def test_any_file_is_a_record_or_replaced_or_refused(
     tmp_path: Path, layout: OutputFormat, content: bytes, beside: bytes | None
 ) -> None:
@@ -435,6 +440,7 @@ def test_any_file_is_a_record_or_replaced_or_refused(
     ),
     key=st.none() | st.sampled_from(MEMBERS),
 )
+@pytest.mark.slow
 def test_any_secret_is_a_record_or_replaced_or_refused(
     layout: OutputFormat, text: str, version: str, key: str | None
 ) -> None:
@@ -537,6 +543,7 @@ def examined(raw: Mapping[str, Any]) -> None:
 
 @pytest.mark.fault("hostile-configuration")
 @pytest.mark.parametrize("value", WILD, ids=lambda value: type(value).__name__)
+@pytest.mark.slow
 def test_a_wild_value_at_every_key_is_taken_or_refused(value: object) -> None:
     """Promise: any value of any type at any key is settings or a problem with its place."""
     examined({"tokens": {f"t{n}": with_wild(p, value) for n, p in enumerate(places())}})
@@ -559,6 +566,7 @@ TOML_VALUES = st.recursive(
     st.dictionaries(st.text(), TOML_VALUES, max_size=2),
 )
 @example({("provider",): []}, "\x9b", {})
+@pytest.mark.slow
 def test_several_wild_values_are_taken_or_refused(
     wild: dict[tuple[str, ...], object], name: str, top: dict[str, object]
 ) -> None:
@@ -622,6 +630,7 @@ ENVIRONMENT = st.dictionaries(
 @examples(100)
 @given(environ=ENVIRONMENT)
 @example(environ={"FRESHTOKEN_SINK": "\udc80"})
+@pytest.mark.slow
 def test_any_environment_is_a_configuration_or_refused(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:

@@ -16,6 +16,9 @@ from job.observe.status import RefresherStatus, TokenState
 STYLE, SCRIPT = "c3R5bGU=", "c2NyaXB0"
 
 
+pytestmark = pytest.mark.slow
+
+
 def kept(name: str, state: TokenState, expires_at: int | None = START + 3600) -> RefresherStatus:
     """Make the status of a token with one sink."""
     return plain_status(name, state, expires_at, provider="tiki", fingerprint="9f2c")

@@ -23,6 +23,8 @@ from job.observe.log import log_observer
 from job.verbs.plan import token_plans
 from job.verbs.preflight import preflight
 
+pytestmark = pytest.mark.slow
+
 PAIR = client_certificate("client")
 OTHER = client_certificate("other")
 FOREIGN = joserfc_jwt.encode({"alg": "ES256"}, {"iss": "k8s"}, import_key(OTHER.key, "EC"))

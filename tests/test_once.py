@@ -296,6 +296,7 @@ def test_a_forced_exchange_that_a_limit_puts_off_is_not_done() -> None:
     assert [outcome.exit_status for outcome in outcomes] == [0, 75]
 
 
+@pytest.mark.slow
 def test_a_token_that_is_put_off_has_its_turn_in_the_same_pass() -> None:
     """Limits spread a pass over a little time; none of its tokens is left behind."""
     limits = Limits(system_clock)

@@ -13,6 +13,8 @@ from stored import document
 
 import freshtoken_reader
 
+pytestmark = pytest.mark.slow
+
 READER = Path(__file__).parent.parent / "reader"
 SOURCES = {
     str(path.relative_to(READER))

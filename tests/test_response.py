@@ -419,6 +419,7 @@ ALL_RULES = st.builds(
     sent_at=st.floats(0, 4e9),
     rules=ALL_RULES,
 )
+@pytest.mark.slow
 def test_every_answer_is_a_token_or_a_refusal(
     body: bytes, status: int, headers: dict[str, str], sent_at: float, rules: ResponseRules
 ) -> None:

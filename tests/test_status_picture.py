@@ -224,6 +224,7 @@ def test_nothing_is_cut_at_any_width(width: int) -> None:
     assert "file:/run/tokens/billing.json" in text or width < 80
 
 
+@pytest.mark.slow
 def test_the_worst_of_500_tokens_is_first_and_the_answer_is_also_last() -> None:
     """Whoever looks at the end of what scrolled by finds the answer and the cures there."""
     many = [good(f"t{number}") for number in range(500)]

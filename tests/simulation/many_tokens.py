@@ -31,7 +31,7 @@ BEGIN = 1_764_000_000.5
 MINUTES = 5.0
 TOKENS = 40
 HANGING = 0.7
-"""This part of all tokens hangs in all it does; the others have nothing but good weather."""
+"""This part of all tokens hangs in all it does; the others meet no fault."""
 HANGS = (
     ("endpoint", "unreachable"),
     ("endpoint", "half_open"),
@@ -40,7 +40,7 @@ HANGS = (
 )
 
 
-def play_crowd(seed: int, sweep: type[Sweep] = Sweep) -> Outcome:
+def play_many_tokens(seed: int, sweep: type[Sweep] = Sweep) -> Outcome:
     """Run the night of a seed to its end or to the first breach."""
     timeline = Timeline(BEGIN, BEGIN + MINUTES * 60.0)
     scenarios = [*_scenarios(seed)]
@@ -48,7 +48,7 @@ def play_crowd(seed: int, sweep: type[Sweep] = Sweep) -> Outcome:
         resources.enter_context(daylight_saving())
         worlds = [World(scenario, Refresher, resources, timeline) for scenario in scenarios]
         resources.enter_context(mock.patch.object(pool, "threading", Threads(timeline)))
-        return _outcome(scenarios[-1], worlds, Crowd(timeline, worlds, sweep))
+        return _outcome(scenarios[-1], worlds, ManyTokens(timeline, worlds, sweep))
 
 
 def _scenarios(seed: int) -> Iterator[Scenario]:
@@ -62,7 +62,7 @@ def _scenarios(seed: int) -> Iterator[Scenario]:
             seed=seed,
             begin=BEGIN,
             end=end,
-            manner="independent",
+            issuance="independent",
             lives=Lives(life, life, life),
             policy=Policy(min_validity=10.0, retry_budget=10.0),
             stores=("memory",),
@@ -77,10 +77,10 @@ def _hangs(number: int) -> bool:
     return number % 10 < 10 * HANGING
 
 
-def _outcome(scenario: Scenario, worlds: list[World], crowd: "Crowd") -> Outcome:
+def _outcome(scenario: Scenario, worlds: list[World], running: "ManyTokens") -> Outcome:
     breach, tally = "", Tally()
     try:
-        crowd.run()
+        running.run()
         for world in worlds:
             world.close()
     except Breach as found:
@@ -88,7 +88,7 @@ def _outcome(scenario: Scenario, worlds: list[World], crowd: "Crowd") -> Outcome
     for world in worlds:
         tally.add(world.audit.tally)
     history = sorted(moment for world in worlds for moment in world.audit.history)
-    return Outcome(scenario, tally, breach, tuple(history), is_crowd=True)
+    return Outcome(scenario, tally, breach, tuple(history), has_many_tokens=True)
 
 
 class Member:
@@ -105,11 +105,11 @@ class Member:
     def step(self, *, force: bool = False) -> tuple[Event, ...]:
         process = self.process
         if self.is_well:
-            process.audit.begins(process.conduct, process.timeline.now - self._due_at)
+            process.audit.begins(process.log, process.timeline.now - self._due_at)
         events = self._refresher.step(force=force)
         for event in events:
-            process.audit.told(process.conduct, event, process.skew)
-        process.audit.stepped(process.conduct)
+            process.audit.told(process.log, event, process.skew)
+        process.audit.stepped(process.log)
         return events
 
     def wait_s(self) -> float:
@@ -118,7 +118,7 @@ class Member:
         return wait_s
 
 
-class Crowd:
+class ManyTokens:
     """The one process: it sweeps each second, as APScheduler has it do."""
 
     def __init__(self, timeline: Timeline, worlds: list[World], sweep: type[Sweep]) -> None:
@@ -128,7 +128,7 @@ class Crowd:
             name, process = f"token{number}", world.processes[0]
             refresher = process.start(partial(world.build, process))
             if _hangs(number):
-                process.audit.excuse(process.conduct, BEGIN + MINUTES * 60.0)
+                process.audit.excuse(process.log, BEGIN + MINUTES * 60.0)
             members[name] = Member(name, process, refresher, is_well=not _hangs(number))
         self._members = members
         clock = worlds[0].processes[0].clock
