@@ -6,7 +6,6 @@ they never hold a body, a header or a secret.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 
 class JobError(Exception):
@@ -16,8 +15,8 @@ class JobError(Exception):
     `message` says what is wrong and what to do, for people.
     """
 
-    retryable: ClassVar[bool] = True
-    exit_code: ClassVar[int] = 70
+    retryable: bool = True
+    exit_code: int = 70
 
     def __init__(self, code: str, message: str) -> None:
         """Keep the code and the message."""
@@ -49,9 +48,9 @@ class ConfigError(JobError):
 class ExchangeError(JobError):
     """Base of what can go wrong between us and the token endpoint.
 
-    `http_status` is None when there was no answer. `retry_after` is the server's wish in seconds
-    from the moment of the answer (RFC 9110 section 10.2.3), or None. `sent` is False where it is
-    certain that no token was asked for, so that no server has counted a request.
+    `http_status` is None when there was no answer. `retry_after` is the server's Retry-After in
+    seconds from the moment of the answer (RFC 9110 section 10.2.3), or None. `sent` is False where
+    certainly no token was requested, so that no server has counted anything.
     """
 
     sent = True
@@ -92,8 +91,8 @@ class RequestRejected(ExchangeError):
 class SecretUnavailable(ExchangeError):
     """Raised when a secret of the client cannot be read from its source.
 
-    A fault that is `passing` is tried again soon, any other waits for an operator. `exit_code` is
-    75 for the first, 77 when the source refuses us for lack of `permission`, else 78.
+    A `passing` fault is tried again soon, any other waits for an operator. `exit_code` is 75 for
+    the first, 77 when the source refuses us for lack of `permission`, else 78.
     """
 
     sent = False
@@ -101,22 +100,10 @@ class SecretUnavailable(ExchangeError):
     def __init__(
         self, code: str, message: str, *, passing: bool = False, permission: bool = False
     ) -> None:
-        """Keep whether it may pass by itself, and whether a permission is missing."""
+        """Derive what drives behaviour; `passing` wins over `permission`."""
         super().__init__(code, message)
-        self.passing = passing
-        self.permission = permission
-
-    @property
-    def retryable(self) -> bool:  # type: ignore[override]
-        """Tell what may pass by itself."""
-        return self.passing
-
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]
-        """Tell what passes (75), a lack of permission (77) and the rest (78) apart."""
-        if self.passing:
-            return 75
-        return 77 if self.permission else 78
+        self.retryable = passing
+        self.exit_code = 75 if passing else 77 if permission else 78
 
 
 class SinkError(JobError):
@@ -132,17 +119,12 @@ class SinkUnavailable(SinkError):
 class SinkRejected(SinkError):
     """Raised when a store refuses us until an operator acts: denied, missing, misplaced.
 
-    `exit_code` is 77 when the refusal is about permissions, else 74.
+    `exit_code` is 77 when the refusal is about a `permission`, else 74.
     """
 
     retryable = False
 
     def __init__(self, code: str, message: str, *, permission: bool = False) -> None:
-        """Keep whether the store refused us for lack of permission."""
+        """Derive the exit status."""
         super().__init__(code, message)
-        self.permission = permission
-
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]
-        """Tell a lack of permission (77) from every other refusal (74)."""
-        return 77 if self.permission else 74
+        self.exit_code = 77 if permission else 74

@@ -6,7 +6,7 @@ docs/extending.md shows how to add a kind to each of them.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from job.core.errors import SinkError, SinkRejected
 from job.core.memo import Memo
@@ -171,8 +171,7 @@ def unlimited(_: float) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(NamedTuple):
     """What to tell people about a budget that is nearly, or completely, spent.
 
     `budget` is as the configuration writes it; `message` says what it means and what to do.

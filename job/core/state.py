@@ -4,7 +4,6 @@ Times are epoch seconds as `Moment.seen_from(state.anchor)` gives them, lengths 
 `retry_at` is by the boot clock alone, so that no step of the wall clock lengthens a wait.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -84,7 +83,7 @@ def next_action(state: State, now: Moment) -> Action:
     """
     if now.seen_from(state.anchor) >= exchange_at(state, now):
         return Action.EXCHANGE
-    return Action.DELIVER if any(True for _ in pending(state, now)) else Action.WAIT
+    return Action.DELIVER if pending(state, now) else Action.WAIT
 
 
 def exchange_at(state: State, now: Moment) -> float:
@@ -103,18 +102,17 @@ def over_at(state: State, retry_at: float, now: Moment) -> float:
     return now.seen_from(state.anchor) + max(retry_at - now.boot, 0.0)
 
 
-def askable(state: State, now: Moment) -> Iterator[int]:
-    """Yield the sinks, by position, that are not waiting for a retry."""
+def askable(state: State, now: Moment) -> list[int]:
+    """Return the positions of the sinks that are not waiting for a retry."""
     t = now.seen_from(state.anchor)
-    for position, delivery in enumerate(state.deliveries):
-        if over_at(state, delivery.retry_at, now) <= t:
-            yield position
+    return [p for p, d in enumerate(state.deliveries) if over_at(state, d.retry_at, now) <= t]
 
 
-def pending(state: State, now: Moment) -> Iterator[int]:
-    """Yield the sinks, by position, that lack the valid token in hand and may be tried now."""
-    if is_valid(state, now):
-        yield from (p for p in askable(state, now) if not state.deliveries[p].held)
+def pending(state: State, now: Moment) -> list[int]:
+    """Return the positions of the sinks that lack the valid token in hand and may be tried now."""
+    if not is_valid(state, now):
+        return []
+    return [p for p in askable(state, now) if not state.deliveries[p].held]
 
 
 def is_valid(state: State, now: Moment) -> bool:
