@@ -1,8 +1,8 @@
 """Every error of the program. Two attributes drive all behaviour: `retryable` and `exit_code`.
 
 Each third-party exception is translated into one of these in exactly one file, so nothing above
-ever sees a requests, botocore or OS exception. Messages are written here by us, for people;
-they never hold a body, a header or a secret.
+ever sees a requests, botocore or OS exception. Messages are our own, for people; they never hold
+a body, a header or a secret.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ class JobError(Exception):
         self.message = message
 
     def __str__(self) -> str:
-        """Give the message followed by the code."""
+        """Return the message followed by the code."""
         return f"{self.message} [{self.code}]"
 
 
 class ConfigError(JobError):
     """Raised when the configuration cannot be used; `problems` has one line for each mistake.
 
-    `origin` is the file, or whatever holds them; it is empty where the problem names it.
+    `origin` is the file or other place that holds them; it is empty where a problem names it.
     """
 
     retryable = False
@@ -76,7 +76,7 @@ class EndpointUnavailable(ExchangeError):
 
 
 class ResponseInvalid(ExchangeError):
-    """Raised when a successful answer holds no token that can be published."""
+    """Raised when a successful response holds no token that can be published."""
 
     exit_code = 75
 
@@ -109,11 +109,11 @@ class SecretUnavailable(ExchangeError):
 class SinkError(JobError):
     """Base of what can go wrong between us and a store."""
 
+    exit_code = 74
+
 
 class SinkUnavailable(SinkError):
     """Raised when a store may take the record later: throttled, unreachable, disk full."""
-
-    exit_code = 74
 
 
 class SinkRejected(SinkError):

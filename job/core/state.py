@@ -11,11 +11,11 @@ from job.core.clock import Moment
 from job.core.tokens import Receipt, Record
 
 SECRET_LOOK_S = 5.0
-"""How often a rejected client's secret is looked at for a change."""
+"""How often the secret of a rejected client is checked for a change."""
 CLOCK_TOLERANCE_S = 60.0
 """How far in the future a token may have been requested by another host's clock."""
 ROUNDING_S = 60.0
-"""A lifetime that is given again and has grown by less (or by half of it) has been rounded."""
+"""A lifetime that is stated again and grew by less than this (or half of itself) was rounded."""
 
 
 class Action(Enum):
@@ -38,8 +38,8 @@ class Alarm(Enum):
 class Delivery:
     """What one sink holds: the expiry and the risk moment of its token, if it has one.
 
-    `held` tells whether that is the token in hand; `left` is its receipt if it was in hand before.
-    `failures` counts since the last success. `retry_at` is by the boot clock.
+    `held`: this is the token in hand. `left` is its receipt if it was in hand before. `failures`
+    counts since the last success. `retry_at` is by the boot clock.
     """
 
     held: bool = False
@@ -54,9 +54,9 @@ class Delivery:
 class State:
     """All that is known of one token.
 
-    `anchor` is the moment against which later moments are seen. `due_at` is when the token in
-    hand is to be replaced, `retry_at` (by the boot clock) until when no exchange may be made.
-    `rejected` means the slow lane. `alarm` is what people have been told.
+    `anchor` is the moment from which later moments are seen. `due_at` is when the token in hand is
+    to be replaced; no exchange may be made before `retry_at` (by the boot clock). `rejected` means
+    the slow lane. `alarm` and `unholdable` are what has been reported.
     """
 
     anchor: Moment
@@ -71,7 +71,7 @@ class State:
 
 
 def start(now: Moment, sinks: int) -> State:
-    """Return the state of a token of which nothing is known yet: due at once."""
+    """Return the state of a token of which nothing is known: it is due at once."""
     return State(now, now.wall, (Delivery(),) * sinks)
 
 
@@ -122,12 +122,12 @@ def is_valid(state: State, now: Moment) -> bool:
 
 
 def from_the_future(record: Record, now: Moment) -> bool:
-    """Tell whether a token was requested at a time that has not come by the wall clock."""
+    """Tell whether a token was requested later than now, by the wall clock."""
     return now.wall < record.token.requested_at - CLOCK_TOLERANCE_S
 
 
 def wake_at(state: State, now: Moment) -> float:
-    """Return when `next_action` or `alarm_of` can first answer otherwise; finite, maybe past."""
+    """Return when `next_action` or `alarm_of` can first change; finite, may be past."""
     moments = [exchange_at(state, now)]
     if state.rejected:
         moments.append(now.seen_from(state.anchor) + SECRET_LOOK_S)
@@ -162,7 +162,7 @@ def in_hand(state: State) -> Record:
 
 
 def alarm_of(state: State, now: Moment) -> Alarm:
-    """Return the alarm that the readers of the sinks call for now."""
+    """Return the alarm that what readers have now calls for."""
     t = now.seen_from(state.anchor)
     expires_at, risk = readers_until(state)
     if expires_at is not None and t >= expires_at:
@@ -173,9 +173,9 @@ def alarm_of(state: State, now: Moment) -> Alarm:
 def unchanged(state: State, record: Record, now: Moment) -> bool:
     """Tell whether the server returned the token in hand again, with nothing new for readers.
 
-    The same token with a longer lifetime is new once the stored expiry has come near, and so is one
-    whose stored times come from a clock that has been stepped back since. A server that counts the
-    rest of a lifetime down rounds it differently each time, and that changes nothing.
+    The same token with a longer lifetime is new once the stored expiry is near, and so is one whose
+    stored times come from a clock that has been stepped back since. A server that states the rest
+    of a lifetime rounds it differently each time, and that changes nothing.
     """
     held = state.record
     if held is None or held.receipt.fingerprint != record.receipt.fingerprint:

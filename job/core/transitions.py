@@ -38,9 +38,9 @@ def stored(
     """Return the state after sinks were read; `readings` maps their positions to what they hold.
 
     The newest token of this request is taken in hand even when it is due: readers have it, and
-    sinks may lack it. A token in hand that is newer than all of them stays. One that was in hand
-    before is older, even if it looks newer because the clock was set back in between. Readers of a
-    token of another request are at risk: theirs may lack the scope that they need.
+    other sinks may lack it. A newer token in hand stays. One that was in hand before is older, even
+    if it looks newer because the clock was set back in between. Readers of a token of another
+    request are at risk: it may lack the scope that they need.
     """
     known = [r for p, r in readings.items() if r and r.receipt != state.deliveries[p].left]
     good = [r for r in (*known, state.record) if r and _adoptable(r, request_key, now)]
@@ -61,12 +61,11 @@ def exchanged(state: State, record: Record, now: Moment, plan: Plan) -> State:
 
 
 def not_changed(state: State, now: Moment, plan: Plan) -> State:
-    """Return the state after the server returned the very token in hand again.
+    """Return the state after the server returned the token in hand again.
 
-    What is left of its lifetime is planned like one of its own, with `min_interval` between two
-    requests, and the last one just after expiry: so that a server that gives new tokens only near
-    expiry is found out in a few requests, and never asked in a loop. After expiry it counts as a
-    failure and backs off.
+    The rest of its lifetime is planned like a lifetime of its own, with `min_interval` between two
+    requests and the last one just after expiry: so a server that gives new tokens only near expiry
+    costs a few requests, and never a loop. After expiry it counts as a failure and backs off.
     """
     held = in_hand(state)
     t = now.seen_from(state.anchor)
@@ -86,8 +85,8 @@ def failed(state: State, error: ExchangeError, now: Moment, plan: Plan) -> State
     """Return the state after an exchange failed: the next attempt, and the old token untouched.
 
     Transient failures back off with full jitter, faster once readers are at risk; rejections go
-    to the slow lane. Retry-After is a floor for both, up to an hour, except that one attempt is
-    left before the token in hand expires.
+    to the slow lane. Retry-After is a minimum for both, up to an hour, but one attempt is made
+    before the token in hand expires.
     """
     t = now.seen_from(state.anchor)
     failures = state.failures + 1
@@ -107,7 +106,7 @@ def deferred(state: State, wait_s: float, now: Moment) -> State:
 
 
 def blocked(state: State) -> State:
-    """Return the state after no sink could be asked: an exchange waits until one can be tried.
+    """Return the state after no sink could be read: an exchange waits until one can be tried.
 
     A token that can be stored nowhere is not worth a request, and the sinks may hold a good one.
     """
@@ -116,14 +115,14 @@ def blocked(state: State) -> State:
 
 
 def retry_now(state: State) -> State:
-    """Return the state with the wait for an exchange ended: the cause of the failure seems gone."""
+    """Return the state without the wait for an exchange: the cause of the failure seems gone."""
     return replace(state, retry_at=0.0)
 
 
 def forced(state: State, now: Moment) -> State:
     """Return the state after an operator asked for a new token: it is due, and all waits end.
 
-    That for an exchange ends within a second, so that two are never made in one.
+    The wait for an exchange ends within a second, since two are never made in one second.
     """
     due_at = min(state.due_at, now.seen_from(state.anchor))
     deliveries = tuple(replace(d, retry_at=0.0) for d in state.deliveries)
@@ -132,12 +131,12 @@ def forced(state: State, now: Moment) -> State:
 
 
 def told(state: State, alarm: Alarm) -> State:
-    """Return the state after people were told of an alarm, or of its end."""
+    """Return the state after an alarm, or its end, was reported."""
     return state if state.alarm is alarm else replace(state, alarm=alarm)
 
 
 def promised(state: State, *, holdable: bool) -> State:
-    """Return the state after people were told whether the promise can be held."""
+    """Return the state after it was reported whether the promise can be kept."""
     return replace(state, unholdable=not holdable)
 
 
@@ -147,7 +146,7 @@ def delivered(state: State, position: int, policy: Policy) -> State:
 
 
 def not_delivered(state: State, position: int, error: SinkError, now: Moment, plan: Plan) -> State:
-    """Return the state after a sink failed: it alone is tried again later, with the same token."""
+    """Return the state after a sink failed: only this one is retried, with the same token."""
     delivery = state.deliveries[position]
     failures = delivery.failures + 1
     wait = _backoff(state, failures, now, plan) if error.retryable else SINK_REJECTED_S
@@ -156,10 +155,10 @@ def not_delivered(state: State, position: int, error: SinkError, now: Moment, pl
 
 
 def _backoff(state: State, failures: int, now: Moment, plan: Plan) -> float:
-    """Return the wait after a failure that may pass; short ones begin before readers are at risk.
+    """Return the wait after a transient failure; waits get short before readers are at risk.
 
-    Readers who have no token are at risk. Where a new token kills the old one they may be at any
-    failure: the answer with it may have been lost, and a sink that lacks it holds a dead one.
+    Readers without a token are at risk. If a new token kills the old one they may be at any
+    failure: the response may have been lost, and a sink that lacks the new token holds a dead one.
     """
     risks = [d.risk_at for d in state.deliveries if d.risk_at is not None]
     knows_all = state.record is not None and len(risks) == len(state.deliveries)
@@ -170,7 +169,7 @@ def _backoff(state: State, failures: int, now: Moment, plan: Plan) -> float:
 
 
 def _in_hand(state: State, record: Record, now: Moment, plan: Plan) -> State:
-    """Take a record in hand: times are seen from now on, and failures to get one are over."""
+    """Take a record in hand: the anchor is now, and failures to get one are over."""
     shift = now.seen_from(state.anchor) - now.wall
     left = state.record.receipt if state.record else None
     lagging = (replace(d, left=left) if d.held else d for d in state.deliveries)
@@ -191,7 +190,7 @@ def _lacking(
 ) -> Delivery:
     """Return the delivery of a sink that lacks a newer token, which may have killed its own.
 
-    `shift` is how far the wall clock has been stepped back since the times of its own.
+    `shift` is how far the wall clock has been stepped back since the sink's token was stored.
     """
     if delivery.expires_at is None or delivery.risk_at is None:
         return replace(delivery, held=False)
@@ -213,7 +212,7 @@ def _read(
         return replace(delivery, held=False, expires_at=None, risk_at=None)
     held = best is not None and reading.receipt == best.receipt
     if from_the_future(reading, now) or reading.receipt == delivery.left:
-        # Its times may be those of a clock that was ahead: what was known of it stays.
+        # Its times may come from a clock that was ahead: keep what was known of it.
         return replace(delivery, held=held)
     there = _holding(reading, policy)
     waiting = replace(delivery, expires_at=there.expires_at, risk_at=there.risk_at)
