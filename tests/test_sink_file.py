@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import grp
+import itertools
 import json
 import os
 import pwd
@@ -754,6 +755,23 @@ def test_sweep_looks_into_the_working_folder(path: Path, monkeypatch: pytest.Mon
     path.with_name(f".tiki.json.{'0' * 16}.tmp").touch()
 
     assert sweep(iter(["tiki.json"])) == 1
+
+
+@pytest.mark.fault("busy-reader")
+def test_a_reader_ends_beside_a_writer_that_never_rests(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each look finds another text, there is no record in the end, and nothing foreign."""
+    sink, real, texts = file_sink(path, RAW), os.open, itertools.count()
+    sink.write(record())
+
+    def opened(name: str, flags: int, *more: object, **where: object) -> int:
+        if name == str(path):
+            path.write_text(f"tok-{next(texts)}")
+        return real(name, flags, *more, **where)  # type: ignore[arg-type]  # as it came
+
+    monkeypatch.setattr(os, "open", opened)
+    assert sink.read() is None
 
 
 @pytest.mark.fault("busy-reader")

@@ -27,7 +27,7 @@ from sinks import secret_sink
 
 from job.aws.clients import Account, AwsClients
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
-from job.core.ports import Superseded
+from job.core.ports import Conflict, Stored, Superseded
 from job.core.secret import Secret
 from job.core.tokens import (
     END_OF_TIME,
@@ -383,6 +383,17 @@ def test_a_stale_answer_never_lets_an_older_token_win(aws: "Client", faults: Fau
     assert sink.read() == T0
 
     lost(sink, T1)
+
+
+def test_only_what_was_loaded_last_is_replaced(aws: "Client", faults: Faults) -> None:
+    """A text may be joined to what was read last only; anything else is a conflict, at no call."""
+    stored(aws)
+    store = SecretsManagerStore(ID, lambda: aws)
+    store.load()
+    faults.calls.clear()
+    with pytest.raises(Conflict):
+        store.replace(Secret("any"), "", Stored(revision="another"))
+    assert faults.calls == []
 
 
 # Missing, empty, foreign

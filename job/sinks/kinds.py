@@ -44,3 +44,5 @@ def store_of(settings: AnySinkSettings, aws: AwsClients) -> Store:
                 tags=settings.tags,
                 compare_and_swap=settings.compare_and_swap,
             )
+        case _:
+            typing.assert_never(settings)

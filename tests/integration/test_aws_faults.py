@@ -59,7 +59,7 @@ class Job:
         return done.returncode, [json.loads(line) for line in done.stderr.splitlines()]
 
     def run_until_delivered(self) -> list[str]:
-        """Run `freshtoken run` until the token is stored; return the codes of what failed before."""
+        """Run `freshtoken run` until the token is stored; return the codes of the failures."""
         delivered, failures = threading.Event(), []
 
         def listen() -> None:
