@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 from aws import refuse
+from sinks import file_store, secret_store
 
 from job.core.ports import Store
 from job.core.secret import Secret
@@ -91,7 +92,7 @@ class FilePlace(Place):
         self.path.parent.mkdir()
 
     def store(self) -> FileStore:
-        return FileStore(str(self.path))
+        return file_store(self.path)
 
     def value(self) -> str | None:
         return self.path.read_text() if self.path.exists() else None
@@ -148,7 +149,7 @@ class SecretPlace(Place):
 
     def store(self) -> SecretsManagerStore:
         settings = {"create": True} | dict(self.settings)
-        return SecretsManagerStore(self.secret_id, lambda: self.aws, **settings)
+        return secret_store(self.secret_id, lambda: self.aws, **settings)
 
     def value(self) -> str | None:
         try:
@@ -215,12 +216,13 @@ class ExamplePlace(Place):
         super().__init__(request, kind)
         self.path = self.fixture("tmp_path") / "tokens.db"
         names = example()
+        self.settings = names["SqliteSinkSettings"](path=str(self.path), row="tiki")
         self.make = names["SqliteStore"]
         with contextlib.closing(sqlite3.connect(self.path)) as database:
             database.execute(names["TABLE"])
 
     def store(self) -> Store:
-        store: Store = self.make(str(self.path), "tiki", timeout_s=0.0)
+        store: Store = self.make(self.settings, timeout_s=0.0)
         return store
 
     @contextlib.contextmanager

@@ -18,11 +18,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from fakes import START, record, token
-from sinks import file_sink
+from sinks import file_sink, file_store
 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.tokens import OutputFormat, record_of
-from job.sinks.file import MAX_BYTES, FileStore, sweep
+from job.sinks.file import MAX_BYTES, sweep
 from job.sinks.record_sink import RecordSink
 
 ROOT = Path(__file__).parent.parent
@@ -31,8 +31,9 @@ RAW = OutputFormat("raw", "tiki")
 LATER = START + 2000
 HOLDER = """
 import sys
-from job.sinks.file import FileStore
-with FileStore(sys.argv[1]).lock():
+sys.path.insert(0, "tests")
+from sinks import file_store
+with file_store(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -184,7 +185,7 @@ def test_nothing_but_the_token_stays(path: Path) -> None:
 
 def test_a_sink_is_small(path: Path) -> None:
     """A hundred thousand of them fit in one process."""
-    store = FileStore(str(path))
+    store = file_store(path)
     sink = RecordSink(store, JSON)
 
     assert [one for one in (store, sink) if hasattr(one, "__dict__")] == []
