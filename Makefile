@@ -10,9 +10,9 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 BIN := $(VENV)/bin
 COVERAGE := $(BIN)/coverage
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# Editable, so that a change in job/ needs no new installation; without isolation, so that the
+# Editable, so that a change in job/ or reader/ needs no new installation; without isolation, so that the
 # pinned build backend is the one that builds.
-INSTALL_JOB := $(PIP) install --no-deps --no-build-isolation --editable .
+INSTALL_JOB := $(PIP) install --no-deps --no-build-isolation --editable . --editable ./reader
 # Hashed requirement files name no host: they install from any index.
 COMPILE := $(VENV)/pins/bin/uv --quiet pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make pins" --upgrade
@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench simulate pictures pins clean
+.PHONY: help demo check test lint bench simulate pictures pins clean
 
 help: ## print this list
 	@echo 'freshtoken: what you can do here'
@@ -31,6 +31,11 @@ help: ## print this list
 
 demo: $(VENV)/run-ready ## watch tokens being kept fresh, all on this machine (DEMO_ARGS='--for 30s')
 	@$(BIN)/freshtoken demo $(DEMO_ARGS)
+
+# Two at once: more would only repeat the collection, and half of the time goes there.
+check: $(VENV)/test-ready ## run the fast tests: what is pure and in memory (PYTEST_ARGS=...)
+	$(BIN)/python -m pytest -n 2 -q --ignore tests/integration -m 'not integration and not slow' \
+		$(PYTEST_ARGS)
 
 # The integration tests mostly wait for time to pass: more of them at once than there are cores.
 test: $(VENV)/test-ready ## run the unit tests, then the integration tests, then the coverage gate
@@ -71,13 +76,13 @@ $(BIN)/pip:
 		echo 'freshtoken needs Python 3.11 or newer: make PYTHON=/path/to/python3.11' >&2; exit 1; fi
 	@'$(PYTHON)' -m venv $(VENV)
 
-$(VENV)/run-ready: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/pip
+$(VENV)/run-ready: requirements/run.txt requirements/build.txt pyproject.toml reader/pyproject.toml | $(BIN)/pip
 	@echo 'preparing $(VENV) ...'
 	@$(PIP) install --require-hashes -r requirements/run.txt -r requirements/build.txt
 	@$(INSTALL_JOB)
 	@touch $@
 
-$(VENV)/test-ready: requirements/test.txt pyproject.toml | $(BIN)/pip
+$(VENV)/test-ready: requirements/test.txt pyproject.toml reader/pyproject.toml | $(BIN)/pip
 	@echo 'preparing $(VENV) for the tests ...'
 	@$(PIP) install --require-hashes -r requirements/test.txt
 	@$(INSTALL_JOB)

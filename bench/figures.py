@@ -29,7 +29,7 @@ class Figure:
         """Say how the figure compares with its goal."""
         if self.value is None or self.goal is None:
             return ""
-        return "met" if self.value <= self.goal else "MISSED"
+        return "met" if self.value <= self.goal else "**missed**"
 
 
 def ratio(name: str, ours: Cost, theirs: Cost, goal: float | None, scale: int = 1) -> Figure:
@@ -64,11 +64,14 @@ def as_json(about: dict[str, str], figures: Iterable[Figure]) -> str:
     return json.dumps({"machine": about, "figures": rows}, indent=2)
 
 
-def as_line(figure: Figure) -> str:
-    """Return the two lines that people read."""
+TABLE = "| figure | measured | goal | |\n|---|---|---|---|"
+
+
+def as_row(figure: Figure) -> str:
+    """Return a row of the table in docs/performance.md."""
     value = "-" if figure.value is None else f"{figure.value:.3g} {figure.unit}".strip()
-    goal = "" if figure.goal is None else f"goal {figure.goal:g} {figure.unit}".strip()
-    return f"{figure.name:<66}{value:>9}  {goal:<12}{figure.verdict}\n    {figure.detail}"
+    goal = "" if figure.goal is None else f"{figure.goal:g} {figure.unit}".strip()
+    return f"| {figure.name} | {value} ({figure.detail}) | {goal} | {figure.verdict} |"
 
 
 def heading(about: dict[str, str]) -> str:

@@ -13,6 +13,7 @@ from figures import Figure
 from processes import (
     WORKERS,
     Failed,
+    Programs,
     argv,
     cpu_of,
     cpu_so_far,
@@ -23,6 +24,9 @@ from processes import (
     wait_for,
 )
 
+SOON_S = 3.0
+"""In real seconds, from the leap of the clock to the first token that is due."""
+REFRESH_S = 60.0
 SETTLE_S = 3.0
 """A token that is due this shortly before the end is not counted: it may be on its way."""
 
@@ -31,9 +35,10 @@ SETTLE_S = 3.0
 class Load:
     """How many tokens, and how they are watched; times in real seconds.
 
-    Nothing is due until `first_due_s` after they were stored: in that time the process has to
-    start (within `start_s`) and is watched idle. From then on its clock is `rate` times as fast
-    as life, and it is watched for `busy_s` from the first refresh on.
+    Nothing is due until `first_due_s` after they began to be stored: in that time the process has
+    to start (within `start_s`) and is watched idle. Then its clock leaps to where the first is
+    nearly due and is `rate` times as fast from then on, and it is watched for `busy_s` from the
+    first refresh on.
     """
 
     tokens: int
@@ -57,9 +62,9 @@ class Weighed:
     failures: int
 
 
-def many(job: Path, folder: Path, load: Load) -> Iterator[Figure]:
+def many(programs: Programs, folder: Path, load: Load) -> Iterator[Figure]:
     """Measure lateness, memory and CPU of so many one-hour tokens in files."""
-    seen = _weigh(job, folder, load)
+    seen = _weigh(programs.job, folder, load)
     name = f"{load.tokens} tokens: "
     late = statistics.quantiles(seen.late, n=100)
     detail = (
@@ -87,22 +92,38 @@ def _weigh(job: Path, folder: Path, load: Load) -> Weighed:
             wait_for(process, log, "token.adopted", load.tokens, load.start_s)
             start_s = time.monotonic() - began
             idle_cpu = _share(process.pid, load.idle_s)
-            begin = _begin(process)
-            wait_for(process, log, "token.refreshed", 1, load.first_due_s)
+            speed = _speed_up(process, min(_due(log).values()), load.rate)
+            wait_for(process, log, "token.refreshed", 1, REFRESH_S)
             busy_cpu = _share(process.pid, load.busy_s)
             end = time.time()
             memory, peak = memory_mb(process.pid), memory_mb(process.pid, "VmHWM")
-    late, failures = _lateness(log, begin, end, load.rate)
+    late, failures = _lateness(log, speed, end)
     return Weighed(start_s, idle_cpu, busy_cpu, memory, peak, late, failures)
 
 
-def _begin(process: "subprocess.Popen[bytes]") -> float:
-    """Make the clock of the process fast from now on; return the moment."""
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How the clock of the process runs: ahead by `leap_s` at `begin`, and `rate` times as fast."""
+
+    begin: float
+    leap_s: float
+    rate: float
+
+    def real(self, moment: float) -> float:
+        """Return when the clock of the process showed a moment after `begin`."""
+        return self.begin + (moment - self.begin - self.leap_s) / self.rate
+
+
+def _speed_up(process: "subprocess.Popen[bytes]", first_due: float, rate: float) -> Speed:
+    """Make the clock of the process fast from now on."""
     begin = time.time()
+    if begin > first_due:
+        raise Failed("tokens were due while it was to be idle; raise first_due_s")
+    speed = Speed(begin, max(first_due - begin - SOON_S * rate, 0.0), rate)
     if process.stdin is not None:
-        process.stdin.write(f"{begin}\n".encode())
+        process.stdin.write(f"{speed.begin} {speed.leap_s}\n".encode())
         process.stdin.flush()
-    return begin
+    return speed
 
 
 def _share(pid: int, seconds: float) -> float:
@@ -112,30 +133,31 @@ def _share(pid: int, seconds: float) -> float:
     return (cpu_so_far(pid) - cpu) / (time.monotonic() - began)
 
 
-def _lateness(log: Path, begin: float, end: float, rate: float) -> tuple[list[float], int]:
+def _lateness(log: Path, speed: Speed, end: float) -> tuple[list[float], int]:
     """Return by how many real seconds each refresh came after it was due, and the failures.
 
     A refresh has come when its line is logged, after the file was written; one that was due but
     has not come counts as late until the end.
     """
-    due: dict[str, float] = {}
+    due = {name: speed.real(at) for name, at in _due(log).items()}
     came: dict[str, float] = {}
-    failures = 0
-    for line in log.read_bytes().splitlines():
-        event: Mapping[str, object] = json.loads(line)
-        name = str(event.get("token"))
-        if event["event"] == "token.adopted":
-            due[name] = _real(float(str(event["refresh_at"])), begin, rate)
-        elif event["event"] == "token.refreshed":
-            came[name] = datetime.fromisoformat(str(event["timestamp"])).timestamp()
-        elif event["level"] != "info":
-            failures += 1
+    for event in _events(log):
+        if event["event"] == "token.refreshed":
+            moment = datetime.fromisoformat(str(event["timestamp"])).timestamp()
+            came.setdefault(str(event["token"]), moment)
+    failures = sum(event["level"] != "info" for event in _events(log))
     counted = [name for name, at in due.items() if at < end - SETTLE_S]
     if len(counted) < 100:  # noqa: PLR2004  # fewer have no p99
         raise Failed(f"only {len(counted)} tokens came due")
     return [came.get(name, end) - due[name] for name in counted], failures
 
 
-def _real(moment: float, begin: float, rate: float) -> float:
-    """Return when the clock of the process, fast since `begin`, showed a moment."""
-    return moment if moment < begin else begin + (moment - begin) / rate
+def _due(log: Path) -> dict[str, float]:
+    """Return when each token that was found stored is due, by the clock of the process."""
+    adopted = (event for event in _events(log) if event["event"] == "token.adopted")
+    return {str(event["token"]): float(str(event["refresh_at"])) for event in adopted}
+
+
+def _events(log: Path) -> Iterator[Mapping[str, object]]:
+    with log.open("rb") as lines:
+        yield from map(json.loads, lines)

@@ -23,6 +23,14 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Programs:
+    """The folders that hold what is measured: freshtoken with its Python, and the command `aws`."""
+
+    job: Path
+    aws: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """CPU seconds (user and system, with all child processes) of several runs of one program."""
 

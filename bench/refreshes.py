@@ -6,16 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from figures import Figure, ratio
-from processes import WORKERS, Cost, Failed, argv, environment, server, side_by_side, this_python
+from processes import (
+    WORKERS,
+    Cost,
+    Failed,
+    Programs,
+    argv,
+    environment,
+    server,
+    side_by_side,
+    this_python,
+)
 from short import AWS_SINK, FILE_SINK, configuration
 
 PLAIN = "CPU per refresh, file sink / requests + file write"
 TLS = "CPU per refresh, file sink, over TLS / the same"
 
 
-def into_file(job: Path, folder: Path, rounds: int, count: int) -> Iterator[Figure]:
+def into_file(programs: Programs, folder: Path, rounds: int, count: int) -> Iterator[Figure]:
     """Measure refreshes into a file against requests.post and an atomic write."""
-    env, python = environment(folder), job / "python"
+    env, python = environment(folder), programs.job / "python"
     with server("token_server.py", env, "1", python=python) as url:
         mine, theirs = _file_loops(python, env, url, rounds, count)
     yield ratio(PLAIN, mine, theirs, 1.25, count)
@@ -24,8 +34,9 @@ def into_file(job: Path, folder: Path, rounds: int, count: int) -> Iterator[Figu
         return
     with server("tls_token_server.py", env, str(folder), python=python) as url:
         trusting = env | {"REQUESTS_CA_BUNDLE": str(folder / "ca.pem")}
-        mine, theirs = _file_loops(python, trusting, url, rounds, count // 5)
-    yield ratio(TLS, mine, theirs, 1.25, count // 5)
+        few = max(count // 5, 1)
+        mine, theirs = _file_loops(python, trusting, url, rounds, few)
+    yield ratio(TLS, mine, theirs, 1.25, few)
 
 
 def _file_loops(
@@ -38,9 +49,11 @@ def _file_loops(
     return side_by_side(rounds, lambda: _loop(ours, env), lambda: _loop(bare, env))
 
 
-def into_secrets_manager(job: Path, folder: Path, rounds: int, count: int) -> Iterator[Figure]:
+def into_secrets_manager(
+    programs: Programs, folder: Path, rounds: int, count: int
+) -> Iterator[Figure]:
     """Measure refreshes into Secrets Manager against requests.post and boto3 by hand."""
-    env, python = environment(folder), job / "python"
+    env, python = environment(folder), programs.job / "python"
     with (
         server("token_server.py", env, "1", python=python) as url,
         server("aws_server.py", env, python=this_python()) as aws_url,

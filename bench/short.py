@@ -7,6 +7,7 @@ from pathlib import Path
 
 from figures import Figure, ratio
 from processes import (
+    Programs,
     argv,
     cpu_of,
     environment,
@@ -18,7 +19,6 @@ from processes import (
     wait_for,
 )
 
-SETTLE_S = 5.0
 START_S = 20.0
 PIPELINE = """\
 curl -sS -u "client-0:$BENCH_SECRET" -d grant_type=client_credentials "$TOKEN_URL" |
@@ -49,9 +49,9 @@ def configuration(folder: Path, token_url: str, sink: str, name: str = "token") 
     return path
 
 
-def once(job: Path, aws: Path, folder: Path, rounds: int) -> Iterator[Figure]:
+def once(programs: Programs, folder: Path, rounds: int) -> Iterator[Figure]:
     """Measure `once` against the AWS command line alone, and against it behind curl and jq."""
-    env = environment(folder)
+    env, job, aws = environment(folder), programs.job, programs.aws
     with (
         server("token_server.py", env, "1", python=job / "python") as token_url,
         server("aws_server.py", env, python=this_python()) as aws_url,
@@ -94,15 +94,15 @@ def _against_pipeline(
     yield ratio(same_work, working, theirs, None)
 
 
-def memory(job: Path, folder: Path) -> Iterator[Figure]:
-    """Measure what `run` holds in memory with one token in a file, 5 s after its first refresh."""
-    env = environment(folder)
+def memory(programs: Programs, folder: Path, settle_s: float) -> Iterator[Figure]:
+    """Measure what `run` holds in memory with one token in a file, soon after its first refresh."""
+    env, job = environment(folder), programs.job
     with server("token_server.py", env, "1", python=job / "python") as token_url:
         config = configuration(folder, token_url, FILE_SINK, "run")
         log = folder / "run.log"
         with running(argv(job / "freshtoken", "run", "--config", config), env, log) as process:
             wait_for(process, log, "token.delivered", 1, START_S)
-            time.sleep(SETTLE_S)
+            time.sleep(settle_s)
             now, peak = memory_mb(process.pid), memory_mb(process.pid, "VmHWM")
-    detail = f"resident 5 s after the first refresh; at most {peak:.1f} MB so far"
+    detail = f"resident {settle_s:g} s after the first refresh; at most {peak:.1f} MB so far"
     yield Figure("Memory of `run`, one token, file sink", now, "MB", 45, detail)

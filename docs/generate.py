@@ -129,9 +129,9 @@ PROVIDERS = """\
 
 This page is made from `job/config/presets.toml` by `docs/generate.py`. `freshtoken providers`
 prints the list, `freshtoken providers NAME` explains one of them, and `freshtoken init NAME` writes
-a configuration for it in which only the blanks are to be filled in.
+a configuration for it in which only the blanks have to be filled in.
 
-A token that names a provider has its settings, and sets only what is its own:
+A token that names a provider gets its settings, and adds only its own:
 
 ```toml
 [tokens.graph]
@@ -142,13 +142,13 @@ client_secret   = {{ env = "GRAPH_CLIENT_SECRET" }}
 scope           = ["https://graph.microsoft.com/.default"]
 ```
 
-Names in braces stand for what is the user's own: a tenant, a host, an account. `provider_params`
-gives them, in the token or in `[defaults]`; a value can only fill its own place in a URL, so a name
-of a host holds letters, digits, `-` and `.` only. Whatever a token sets wins over the preset;
-`headers` and `extra_params` are joined with the preset's, key by key.
+Names in braces stand for values of your own: a tenant, a host, an account. Set them in
+`provider_params`, in the token or in `[defaults]`; a value can only fill its own place in a URL, so
+a host name may contain letters, digits, `-` and `.` only. Whatever a token sets wins over the
+preset; `headers` and `extra_params` are merged with the preset's, key by key.
 
-A preset is never more trusted than the answer: the life of a token comes from the answer each
-time, and the lives below serve the arithmetic of `freshtoken check` alone.
+The answer always takes precedence over the preset: the lifetime of a token comes from the answer
+each time, and the lifetimes below only serve the arithmetic of `freshtoken check`.
 
 ## Known providers
 
@@ -161,26 +161,26 @@ time, and the lives below serve the arithmetic of `freshtoken check` alone.
 ## My provider isn't listed
 
 1. `freshtoken init` writes a configuration with a `token_url` and an `auth_method` to fill in; both
-   are in the provider's page on the OAuth 2.0 client credentials grant, or "machine to machine".
-2. `freshtoken check --online` says what is wrong before any token is asked for.
-3. `freshtoken probe NAME` asks for two tokens and compares them: how long they live, which field
+   are on the provider's page about the OAuth 2.0 client credentials grant, or "machine to machine".
+2. `freshtoken check --online` reports what is wrong before any token is requested.
+3. `freshtoken probe NAME` requests two tokens and compares them: how long they live, which field
    of the answer says so, whether the second is the same as the first, and whether the first still
-   works if it can be tried (`probe_url`, a URL of the API that any token may GET, or
-   `introspection_url`). It prints the settings to add. It asks before it does, because with some
-   providers a new token kills the one that readers have.
-4. Where the grant has another name, the parameters go in JSON or in the URL, or the token stands
-   elsewhere in the answer, [requests and answers](requests-and-answers.md) has the keys for it;
-   other proofs than a client secret are in [client authentication](client-authentication.md).
+   works if that can be tried (`probe_url`, a URL of the API that any token may GET, or
+   `introspection_url`). It prints the settings to add. It asks for confirmation first, because with
+   some providers a new token revokes the one that readers have.
+4. If the grant has another name, the parameters go into JSON or the URL, or the token is elsewhere
+   in the answer, [requests and answers](requests-and-answers.md) has the keys for it; for other
+   credentials than a client secret see [client authentication](client-authentication.md).
 
-Two settings deserve care, because a wrong one is only noticed later:
+Some settings deserve care, because a wrong one is noticed only later:
 
 | the provider | setting | what freshtoken does |
 |---|---|---|
 | leaves old tokens as they are | none | renews after two thirds of the life |
-| kills the old token when it gives a new one | `reissue = "revokes_previous"` | renews late |
-| gives the same one until it has expired | `reissue = "same_until_expiry"` | renews right then |
-| gives a new one in the last minutes only | `fresh_window = "30m"` | comes back within them |
-| limits how many it gives | `max_exchanges = "50/12h"` | spreads what is left over the time |
+| revokes the old token when it issues a new one | `reissue = "revokes_previous"` | renews late |
+| returns the same one until it has expired | `reissue = "same_until_expiry"` | renews right then |
+| issues a new one only in the last minutes | `fresh_window = "30m"` | asks again within them |
+| limits how many it issues | `max_exchanges = "50/12h"` | spreads what is left over the time |
 """
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,16 +20,29 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
+def pytest_configure() -> None:
+    """Give the programs that tests start the default of every signal, whoever started the tests.
+
+    A child ignores what is ignored here (nohup ignores SIGHUP, and a shell SIGINT in the
+    background); a signal that has a handler here has its default there.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note which faults the tests show, before any of them is left out of this run."""
+    """Note which faults the tests show and which are slow, before any is left out of this run."""
     shown: dict[str, set[str]] = {}
     for item in items:
-        name = f"{item.path.relative_to(HERE)}::{getattr(item, 'originalname', item.name)}"
         for mark in item.iter_markers("fault"):
+            name = f"{item.path.relative_to(HERE)}::{getattr(item, 'originalname', item.name)}"
             shown.setdefault(mark.args[0], set()).add(name)
+        if "moto_url" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
     config.stash[SHOWN] = shown
-    config.stash[FILES] = {str(item.path.relative_to(HERE)) for item in items}
+    config.stash[FILES] = {str(path.relative_to(HERE)) for path in {item.path for item in items}}
 
 
 @pytest.fixture

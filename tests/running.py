@@ -20,12 +20,47 @@ from typing import Any, Self
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
+"""How long a test waits for what must happen. Only a failure waits so long, whatever the load."""
+START_S = 0.1
+"""How long the interpreter takes to start on an idle machine."""
+BUSIEST = 10.0
+"""However busy the machine is, no promise is given more than so many times its time."""
 
 
 def program(*args: str) -> list[str]:
     """Return the command line of a verb."""
     return [sys.executable, "-m", "job", *args]
+
+
+def stretched(seconds: float) -> float:
+    """Return the time that something may take here and now which takes so long when all is idle.
+
+    For promises about real time: by the load, or by how long a process took to start.
+    """
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return seconds * min(max(1.0, load, _slowness()), BUSIEST)
+
+
+def paced(seconds: float) -> int:
+    """Return a length for what plays in real time, longer on a machine that is unusually busy.
+
+    The lengths are made for the load of six tests at once on two cores.
+    """
+    return round(seconds * max(1.0, stretched(1.0) / 4))
+
+
+def repetitions(number: int) -> int:
+    """Return how often to try the same: so often in CI, a quarter of it elsewhere."""
+    return number if os.environ.get("CI") == "true" else -(-number // 4)
+
+
+@functools.cache
+def _slowness() -> float:
+    before = time.monotonic()
+    # Without site-packages, so that neither coverage nor an editable install is measured.
+    subprocess.run([sys.executable, "-I", "-S", "-c", "import json, ssl"], check=True)
+    return (time.monotonic() - before) / START_S
 
 
 def missing(what: str) -> None:
@@ -109,8 +144,8 @@ class Job:
         os.kill(self.pid, number)
 
     def end(self, within_s: float = PATIENCE_S) -> int:
-        """Return the exit status of a process that is on its way out."""
-        status = self.process.wait(within_s)
+        """Return the exit status of a process that ends within a time, on an idle machine."""
+        status = self.process.wait(stretched(within_s))
         self._reader.join(PATIENCE_S)
         return status
 

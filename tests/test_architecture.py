@@ -1,6 +1,7 @@
 """What keeps the package a line that can be read: import fences, no hidden state, size bars."""
 
 import ast
+import functools
 import json
 import re
 import statistics
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,9 @@ PACKAGE = ROOT / "job"
 
 ROOMS = """
     __main__
-    reader
     cli
-    demo
     verbs
+    demo
     runners
     compose
     inventory
@@ -40,18 +40,16 @@ ROOMS = """
 """Top to bottom: a room imports from lower rows only. A room is a folder, or a file beside them."""
 
 FENCES: dict[str, set[str]] = {
-    "anyio": {"reader"},
-    "httpx": {"reader"},
     "apscheduler": {"runners"},
     "boto3": {"aws"},
     "botocore": {"aws"},
     "click": {"cli", "verbs"},
     "cryptography": {"oauth"},
     "jwt": {"oauth"},
-    "msgspec": {"cli", "compose", "config", "sinks", "values"},
+    "msgspec": {"compose", "config", "sinks", "values", "verbs"},
     "prometheus_client": {"observe"},
-    "requests": {"http", "oauth", "reader", "verbs"},
-    "rich": {"demo", "verbs"},
+    "requests": {"http", "oauth", "verbs"},
+    "rich": {"verbs"},
     "structlog": {"observe"},
     "waitress": {"observe"},
     "urllib3": {"http"},
@@ -110,7 +108,23 @@ def module_name(path: Path) -> str:
 
 
 FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
+
+
+@functools.cache
+def tree_of(name: str) -> ast.Module:
+    """Parse a module, once."""
+    return ast.parse(FILES[name].read_text("utf-8"))
+
+
+@functools.cache
+def nodes(name: str) -> list[ast.AST]:
+    """Return every node of a module."""
+    return list(ast.walk(tree_of(name)))
+
+
+def offenders(found_in: Callable[[str], list[str]]) -> dict[str, list[str]]:
+    """Return what a check finds, by the module in which it is found."""
+    return {name: found for name in FILES if (found := found_in(name))}
 
 
 def words(table: str) -> set[str]:
@@ -118,46 +132,50 @@ def words(table: str) -> set[str]:
     return set(table.split())
 
 
-def imports(tree: ast.Module) -> Iterator[Import]:
-    """Yield all imports of a module, those inside functions too."""
+@functools.cache
+def imports(name: str) -> list[Import]:
+    """Return all imports of a module, those inside functions too."""
     typing_only = {
         inner
-        for node in ast.walk(tree)
+        for node in nodes(name)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, node in typing_only)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide where a module stands"
-            for alias in node.names:
-                yield Import(f"{node.module}.{alias.name}", node in typing_only)
+    return [Import(one, node in typing_only) for node in nodes(name) for one in imported_by(node)]
 
 
-def own_modules(tree: ast.Module) -> Iterator[str]:
+def imported_by(node: ast.AST) -> list[str]:
+    """Return what a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "relative imports hide where a module stands"
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def own_modules(name: str) -> Iterator[str]:
     """Yield the modules of this package that a module imports."""
-    for name, _ in imports(tree):
-        if name.partition(".")[0] == "job":
-            _, _, rest = name.partition(".")
+    for imported, _ in imports(name):
+        if imported.partition(".")[0] == "job":
+            _, _, rest = imported.partition(".")
             if rest in FILES:
                 yield rest
             else:
                 yield rest.rpartition(".")[0] or "__init__"
 
 
-def third_party(tree: ast.Module) -> Iterator[Import]:
+def third_party(name: str) -> Iterator[Import]:
     """Yield the top-level packages that are neither ours nor Python's."""
-    for name, for_types in imports(tree):
-        package = name.partition(".")[0]
+    for imported, for_types in imports(name):
+        package = imported.partition(".")[0]
         if package != "job" and package not in sys.stdlib_module_names:
             yield Import(package, for_types)
 
 
-def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield all functions and methods."""
-    for node in ast.walk(tree):
+def functions(name: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield all functions and methods of a module."""
+    for node in nodes(name):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -183,22 +201,21 @@ def test_every_room_has_its_place() -> None:
     assert {room_of(name) for name in FILES} <= words(ROOMS)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_imports_point_down(name: str) -> None:
+def test_imports_point_down() -> None:
     """Promise: the package can be read from top to bottom; no room imports from a higher one."""
     row_of = {word: n for n, row in enumerate(ROOMS.strip().splitlines()) for word in row.split()}
-    own = room_of(name)
-    upwards = [
-        other
-        for other in own_modules(TREES[name])
-        if room_of(other) != own and row_of[room_of(other)] <= row_of[own]
-    ]
-    assert upwards == []
+
+    def upwards(name: str) -> list[str]:
+        own = room_of(name)
+        others = [other for other in own_modules(name) if room_of(other) != own]
+        return [other for other in others if row_of[room_of(other)] <= row_of[own]]
+
+    assert offenders(upwards) == {}
 
 
 def test_imports_make_no_circle() -> None:
     """Promise: within a room, too, there is an order in which to read."""
-    left = {name: {*own_modules(TREES[name])} - {name} for name in FILES}
+    left = {name: {*own_modules(name)} - {name} for name in FILES}
     while free := [name for name, needs in left.items() if not needs & left.keys()]:
         for name in free:
             del left[name]
@@ -212,22 +229,25 @@ def test_the_page_about_the_architecture_names_every_room() -> None:
     assert [room for room in sorted(rooms) if not re.search(rf"\b{room}(/|\.py)", page)] == []
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_each_package_stays_behind_its_fence(name: str) -> None:
-    """Promise: whoever replaces a third-party package finds all its uses in one room."""
-    strangers = [
+def strangers(name: str) -> list[str]:
+    """Return the packages that a module uses outside their fences."""
+    return [
         package
-        for package, for_types in third_party(TREES[name])
+        for package, for_types in third_party(name)
         if not for_types and room_of(name) not in FENCES.get(package, ())
     ]
-    assert strangers == []
+
+
+def test_each_package_stays_behind_its_fence() -> None:
+    """Promise: whoever replaces a third-party package finds all its uses in one room."""
+    assert offenders(strangers) == {}
 
 
 def test_the_fences_have_no_gates_that_nobody_uses() -> None:
     """Promise: the table of fences is no longer than it must be."""
     used: dict[str, set[str]] = {package: set() for package in FENCES}
-    for name, tree in TREES.items():
-        for package, _ in third_party(tree):
+    for name in FILES:
+        for package, _ in third_party(name):
             used.setdefault(package, set()).add(room_of(name))
     spare = {package: FENCES[package] - used[package] for package in FENCES}
     assert {package: rooms for package, rooms in spare.items() if rooms} == {}
@@ -238,54 +258,59 @@ def test_what_is_imported_is_installed_with_the_program() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {text.split(">")[0].split("[")[0] for text in project["dependencies"]}
     needed = {
-        package
-        for tree in TREES.values()
-        for package, for_types in third_party(tree)
-        if not for_types
+        package for name in FILES for package, for_types in third_party(name) if not for_types
     }
-    needed = {DISTRIBUTIONS.get(package, package) for package in needed} - {"anyio", "httpx"}
-    assert needed == declared
+    assert {DISTRIBUTIONS.get(package, package) for package in needed} == declared
 
 
 def is_pure(name: str) -> bool:
     """Tell whether a module says that it is pure; all of the core is, but for its clock."""
-    told = "Pure" in (ast.get_docstring(TREES[name]) or "")
+    told = "Pure" in (ast.get_docstring(tree_of(name)) or "")
     return told or (room_of(name) == "core" and name != "core.clock")
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if is_pure(name)])
-def test_pure_modules_are_pure(name: str) -> None:
-    """Promise: no clock, chance, file, network or third-party package where decisions are made."""
-    tree = TREES[name]
-    used = {found for found, _ in imports(tree)} | {f for f, _ in third_party(tree)}
+def impurities(name: str) -> list[str]:
+    """Return what a pure module imports or calls that is not pure."""
+    if not is_pure(name):
+        return []
+    used = {found for found, _ in imports(name)} | {found for found, _ in third_party(name)}
     impure = words(IMPURE_LIBRARY) | set(FENCES)
-    assert [one for one in used if one in impure or one.partition(".")[0] in impure] == []
     called = {
         ast.unparse(node.func).rpartition(".")[2]
-        for node in ast.walk(tree)
+        for node in nodes(name)
         if isinstance(node, ast.Call)
     }
-    assert called & IMPURE_CALLS == set()
+    loads = {one for one in used if one in impure or one.partition(".")[0] in impure}
+    return sorted(loads | called & IMPURE_CALLS)
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_only_the_command_line_touches_the_process(name: str) -> None:
-    """Promise: environment, arguments and status are the business of the verbs and the handler."""
+def test_pure_modules_are_pure() -> None:
+    """Promise: no clock, chance, file, network or third-party package where decisions are made."""
+    assert offenders(impurities) == {}
+
+
+def uses_of_the_process(name: str) -> list[str]:
+    """Return where a module reads or ends what belongs to the whole process."""
     if {name, room_of(name)} & OUTERMOST:
-        return
+        return []
     touched = [
         f"{name}:{node.lineno} {ast.unparse(node)}"
-        for node in ast.walk(TREES[name])
+        for node in nodes(name)
         if isinstance(node, ast.Attribute)
         and (ast.unparse(node.value), node.attr) in OF_THE_PROCESS
     ]
-    touched += [one for one, _ in imports(TREES[name]) if tuple(one.split(".")) in OF_THE_PROCESS]
+    touched += [one for one, _ in imports(name) if tuple(one.split(".")) in OF_THE_PROCESS]
     raised = [
         f"{name}:{node.lineno}"
-        for node in ast.walk(TREES[name])
+        for node in nodes(name)
         if isinstance(node, ast.Raise) and "SystemExit" in ast.unparse(node)
     ]
-    assert touched + raised == []
+    return touched + raised
+
+
+def test_only_the_command_line_touches_the_process() -> None:
+    """Promise: environment, arguments and status are the business of the verbs and the handler."""
+    assert offenders(uses_of_the_process) == {}
 
 
 # Hidden state
@@ -311,9 +336,9 @@ def is_mutable(value: ast.expr) -> bool:
     return isinstance(value, displays)
 
 
-def mutated(tree: ast.Module) -> Iterator[str]:
+def mutated(name: str) -> Iterator[str]:
     """Yield the names that some statement of a module changes in place."""
-    for node in ast.walk(tree):
+    for node in nodes(name):
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
             yield ast.unparse(node.value).rpartition(".")[2]
         elif isinstance(node, ast.AugAssign):
@@ -322,60 +347,67 @@ def mutated(tree: ast.Module) -> Iterator[str]:
             yield ast.unparse(node.value).rpartition(".")[2]
 
 
-CHANGED = {one for tree in TREES.values() for one in mutated(tree)}
+@functools.cache
+def changed() -> set[str]:
+    """Return the names that some statement of the package changes in place."""
+    return {one for name in FILES for one in mutated(name)}
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_no_module_holds_state(name: str) -> None:
-    """Promise: two jobs in one process, or two tests, share nothing that can change.
-
-    A list, dict or set of a module or class is a table: its name is in capitals, and no statement
-    of the package changes it. Locks, queues, counters and caches are state, whatever their name.
-    """
-    bodies = [TREES[name].body]
-    bodies += [node.body for node in ast.walk(TREES[name]) if isinstance(node, ast.ClassDef)]
-    state = [
+def state_of(name: str) -> list[str]:
+    """Return the names of a module and its classes that hold what can change."""
+    bodies = [tree_of(name).body]
+    bodies += [node.body for node in nodes(name) if isinstance(node, ast.ClassDef)]
+    return [
         bound
         for number, body in enumerate(bodies)
         for bound, annotation, value in assigned(body)
         # The fields of a class are its instances' own; a dataclass or Struct copies defaults.
         if is_mutable(value) and not (number and annotation and not bound.isupper())
-        if isinstance(value, ast.Call) or not bound.isupper() or bound in CHANGED
+        if isinstance(value, ast.Call) or not bound.isupper() or bound in changed()
     ]
-    assert state == []
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_nothing_is_global_or_cached_for_ever(name: str) -> None:
-    """Promise: what a function gives depends on what it takes."""
-    statements = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Global)]
+def test_no_module_holds_state() -> None:
+    """Promise: two jobs in one process, or two tests, share nothing that can change.
+
+    A list, dict or set of a module or class is a table: its name is in capitals, and no statement
+    of the package changes it. Locks, queues, counters and caches are state, whatever their name.
+    """
+    assert offenders(state_of) == {}
+
+
+def globals_and_caches(name: str) -> list[str]:
+    """Return the statements of a module that make or use what lasts as long as the process."""
     cached = {"cache", "lru_cache", "cached_property"}
-    caches = [one for one, _ in imports(TREES[name]) if one.rpartition(".")[2] in cached]
-    caches += [
+    imported = [one for one, _ in imports(name) if one.rpartition(".")[2] in cached]
+    return imported + [
         ast.unparse(node)
-        for node in ast.walk(TREES[name])
-        if isinstance(node, ast.Attribute) and node.attr in cached
+        for node in nodes(name)
+        if isinstance(node, ast.Global) or (isinstance(node, ast.Attribute) and node.attr in cached)
     ]
-    assert (statements, caches) == ([], [])
+
+
+def test_nothing_is_global_or_cached_for_ever() -> None:
+    """Promise: what a function gives depends on what it takes."""
+    assert offenders(globals_and_caches) == {}
 
 
 # Size
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_module_is_short_and_says_what_it_is(name: str) -> None:
+def test_a_module_is_short_and_says_what_it_is() -> None:
     """Promise: every module fits a sitting, and its first line says what it is for."""
-    lines = len(FILES[name].read_text("utf-8").splitlines())
-    assert lines <= MODULE_LINES, f"{name} has {lines} lines"
-    assert ast.get_docstring(TREES[name]), f"{name} has no docstring"
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in FILES.items()}
+    assert {name: count for name, count in lines.items() if count > MODULE_LINES} == {}
+    assert [name for name in FILES if not ast.get_docstring(tree_of(name))] == []
 
 
 def test_functions_are_short() -> None:
     """Promise: half of all functions have at most 9 lines, and none has more than 40."""
     lengths = {
         f"{name}:{function.lineno} {function.name}": length(function)
-        for name, tree in TREES.items()
-        for function in functions(tree)
+        for name in FILES
+        for function in functions(name)
     }
     worst = sorted(lengths.items(), key=lambda entry: -entry[1])[:5]
     assert max(lengths.values()) <= FUNCTION_LINES, worst
@@ -404,6 +436,7 @@ def loaded_by(code: str, *argv: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 
 
+@pytest.mark.slow
 def test_the_command_line_loads_nothing_heavy() -> None:
     """Promise: `--help` and every verb start light; each loads what it needs itself."""
     loaded = loaded_by("import job.cli")
@@ -411,6 +444,7 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert {"job", "click"} <= loaded
 
 
+@pytest.mark.slow
 def test_once_with_nothing_due_loads_nothing_heavy(tmp_path: Path) -> None:
     """Promise: a cron job that finds a good token pays for no HTTP, AWS, scheduler or log."""
     (tmp_path / "secret").write_text("s3cret")

@@ -165,6 +165,7 @@ def test_a_bug_is_told_by_its_place(
     assert hidden not in json.dumps(lines)
 
 
+@pytest.mark.slow
 def test_an_invocation_ends_before_aws_ends_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +189,7 @@ def test_without_any_time_it_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> N
             handler({}, FakeContext(left_ms=500))
 
 
+@pytest.mark.slow
 def test_importing_the_handler_starts_nothing() -> None:
     """A cold start pays for imports alone: no thread, no file, no configuration is needed."""
     code = "import threading, job.runners.aws_lambda; print(threading.active_count())"

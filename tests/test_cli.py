@@ -563,6 +563,7 @@ def start(*args: str, **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401 
     )
 
 
+@pytest.mark.slow
 def test_on_a_terminal_mistakes_are_wrapped() -> None:
     """Where standard error is a terminal, people read lists of 80 columns and no JSON."""
     write_mistakes()
@@ -584,6 +585,7 @@ def test_on_a_terminal_mistakes_are_wrapped() -> None:
     assert len(lines) > 5
 
 
+@pytest.mark.slow
 def test_run_keeps_a_token_until_it_is_told_to_stop() -> None:
     """SIGTERM ends it with 0, and the log says when it started and why it stopped."""
     with TokenServer(token("tok")) as server:
@@ -605,6 +607,7 @@ def test_run_keeps_a_token_until_it_is_told_to_stop() -> None:
     assert json.loads(Path("one.json").read_text())["access_token"] == "tok"
 
 
+@pytest.mark.slow
 def test_run_reads_its_configuration_again_on_sighup() -> None:
     """A new token is kept from then on, and a bad configuration is refused."""
     with TokenServer() as server:
@@ -632,6 +635,7 @@ def test_run_reads_its_configuration_again_on_sighup() -> None:
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+@pytest.mark.slow
 def test_a_log_that_cannot_be_written_changes_no_exit_status(redirection: str) -> None:
     """With standard error full or closed, `once` still says 75 of an endpoint that is down."""
     write("one", url="http://127.0.0.1:9/token")
@@ -674,6 +678,7 @@ FULL = "standard output cannot be written (No space left on device)\n"
         (">&- 2>&- <&-", (0, "", "")),
     ],
 )
+@pytest.mark.slow
 def test_output_that_cannot_be_written_is_no_bug(
     redirection: str, expected: tuple[int, str, str]
 ) -> None:
@@ -683,6 +688,7 @@ def test_output_that_cannot_be_written_is_no_bug(
 
 @pytest.mark.fault("log-unwritable")
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+@pytest.mark.slow
 def test_a_mistake_that_cannot_be_told_keeps_its_status(redirection: str) -> None:
     """The exit status tells usage and configuration apart also when no word can be written."""
     write_mistakes()
@@ -693,6 +699,7 @@ def test_a_mistake_that_cannot_be_told_keeps_its_status(redirection: str) -> Non
 
 
 @pytest.mark.fault("output-unwritable")
+@pytest.mark.slow
 def test_closed_streams_are_not_taken_by_files() -> None:
     """A token's file is never opened as standard output, where others would write into it."""
     look = "import os; print(*sorted(os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)))"
@@ -710,6 +717,7 @@ def test_closed_streams_are_not_taken_by_files() -> None:
     assert (null, other, pipe.partition(":")[0]) == ("/dev/null", "/dev/null", "pipe")
 
 
+@pytest.mark.slow
 def test_the_demo_runs_and_ends_by_itself() -> None:
     """It needs nothing prepared and ends with a summary of each token."""
     with start("demo", "--for", "0.2s", "--tokens", "1", stderr=subprocess.PIPE) as process:
@@ -719,6 +727,7 @@ def test_the_demo_runs_and_ends_by_itself() -> None:
     assert re.search(r"\ntiki +refreshes \d+, ", out)
 
 
+@pytest.mark.slow
 def test_the_process_leaves_no_core_and_lets_nobody_look() -> None:
     """The program makes itself undumpable before it reads anything."""
     code = """

@@ -6,13 +6,10 @@ from types import SimpleNamespace
 from urllib.parse import parse_qs, parse_qsl, quote_plus, unquote_plus, urlsplit
 
 import pytest
-from authlib.oauth2.auth import encode_client_secret_basic, encode_client_secret_post
 from hypothesis import given
 from hypothesis import strategies as st
 from requests import PreparedRequest, Request
 from requests.auth import AuthBase
-from requests_oauth2client import ClientSecretBasic as RequestsBasic
-from requests_oauth2client import ClientSecretPost as RequestsPost
 
 from job.core.errors import SecretUnavailable
 from job.core.secret import Secret
@@ -60,6 +57,7 @@ def test_basic_encodes_as_told(encoding: str, expected: str) -> None:
 
 
 @given(client_id=TEXT, secret=TEXT)
+@pytest.mark.slow
 def test_basic_form_can_be_undone(client_id: str, secret: str) -> None:
     """A server that decodes as RFC 6749 section 2.3.1 says gets back any id and any secret."""
     got = credentials(prepared(ClientSecretBasic(client_id, fixed(secret))))
@@ -96,6 +94,7 @@ def test_post_fixes_the_length_by_itself() -> None:
 
 
 @given(client_id=TEXT, secret=TEXT)
+@pytest.mark.slow
 def test_post_can_be_undone(client_id: str, secret: str) -> None:
     """A server gets back any id and any secret from a body without other parameters."""
     body = prepared(ClientSecretPost(client_id, fixed(secret)), None).body
@@ -177,11 +176,14 @@ def test_basic_is_what_others_make(secret: str) -> None:
     They never encode: by our facts that is wrong (RFC 6749 section 2.3.1), so `form` agrees with
     them only on what encoding leaves alone. Of other alphabets authlib makes Latin-1, we UTF-8.
     """
+    import requests_oauth2client  # noqa: PLC0415  # 200 ms
+    from authlib.oauth2.auth import encode_client_secret_basic  # noqa: PLC0415  # 60 ms
+
     raw = prepared(ClientSecretBasic("id", fixed(secret), "raw")).headers["Authorization"]
     form = prepared(ClientSecretBasic("id", fixed(secret))).headers["Authorization"]
     client = SimpleNamespace(client_id="id", client_secret=secret)
     _, headers, _ = encode_client_secret_basic(client, "POST", "https://as.test/token", {}, "")
-    other = prepared(RequestsBasic("id", secret)).headers["Authorization"]
+    other = prepared(requests_oauth2client.ClientSecretBasic("id", secret)).headers["Authorization"]
     assert (raw == headers["Authorization"]) == secret.isascii()
     assert raw == other
     assert (raw == form) == (quote_plus(secret) == secret)
@@ -190,10 +192,13 @@ def test_basic_is_what_others_make(secret: str) -> None:
 @pytest.mark.parametrize("secret", ["s3cret", "p+q%&=/ ", "café 🔑"])
 def test_post_is_what_others_make(secret: str) -> None:
     """The parameters are those of authlib and requests_oauth2client, for every secret."""
+    import requests_oauth2client  # noqa: PLC0415  # 200 ms
+    from authlib.oauth2.auth import encode_client_secret_post  # noqa: PLC0415  # 60 ms
+
     ours = parse_qs(str(prepared(ClientSecretPost("id", fixed(secret))).body))
     client = SimpleNamespace(client_id="id", client_secret=secret)
     _, _, body = encode_client_secret_post(client, "POST", "https://as.test/token", {}, ENCODED)
-    other = prepared(RequestsPost("id", secret))
+    other = prepared(requests_oauth2client.ClientSecretPost("id", secret))
     assert ours == parse_qs(body) == parse_qs(str(other.body))
 
 

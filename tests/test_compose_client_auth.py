@@ -293,6 +293,7 @@ print(sorted({"jwt", "cryptography", "requests", "boto3"} & sys.modules.keys()))
 """
 
 
+@pytest.mark.slow
 def test_nothing_of_a_method_is_loaded_before_an_exchange(tmp_path: Path) -> None:
     """Tokens with keys, certificates and assertions cost nothing until one is exchanged."""
     common = 'token_url = "https://as.test/token"\nclient_id = "c"\n'

@@ -383,6 +383,7 @@ files = st.fixed_dictionaries(
 
 @settings(database=None, deadline=None, max_examples=100)
 @given(files)
+@pytest.mark.slow
 def test_whatever_a_file_holds_gives_settings_or_problems(raw: Mapping[str, Any]) -> None:
     """No content of a file crashes, and no value of it is repeated in a message."""
     problems: tuple[str, ...] = ()

@@ -16,10 +16,10 @@ import yaml
 from consumers import PAGE, Api, examples, need, placed
 from running import once, stored, table
 
+from freshtoken_reader.cache import MIN_VALIDITY_S
 from job.config import tokens_of
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.reader import MIN_VALIDITY_S
 
 TOKEN = secrets.token_urlsafe(24)
 PATIENCE_S = 20
@@ -56,6 +56,7 @@ def test_curl_reads_the_file(api: Api, folder: Path, number: int) -> None:
     assert api.seen == [("/", TOKEN)]
 
 
+@pytest.mark.slow
 def test_get_is_piped_into_curl(tmp_path: Path) -> None:
     """`freshtoken get` gives the header that curl takes."""
     need("curl")
@@ -70,7 +71,7 @@ def test_get_is_piped_into_curl(tmp_path: Path) -> None:
         assert api.seen == [("/", stored(tmp_path, "tiki"))]
 
 
-@pytest.mark.parametrize("number", [0, 2], ids=["job.reader", "alone"])
+@pytest.mark.parametrize("number", [0, 2], ids=["freshtoken_reader", "alone"])
 def test_python_reads_the_file(api: Api, folder: Path, number: int) -> None:
     """The examples for Python that read the file send its token."""
     exec(placed(examples("python", "Python")[number], folder, api.url), {})  # noqa: S102  # our page
@@ -82,7 +83,7 @@ def test_every_example_is_known() -> None:
     text = PAGE.read_text("utf-8")
     blocks = re.findall(r"^```([a-z]+)$", text, re.MULTILINE)
     assert {language: blocks.count(language) for language in blocks} == {
-        "sh": 5,  # four under curl and shell, one for the agent
+        "sh": 6,  # four under curl and shell, one for Python, one for the agent
         "python": 4,
         "js": 2,
         "go": 1,

@@ -268,6 +268,7 @@ def test_a_feature_that_is_off_is_told_with_its_cure() -> None:
     assert fate(error) == (False, 78)
 
 
+@pytest.mark.slow
 def test_botocore_knows_the_operation(aws_environ: pytest.MonkeyPatch) -> None:
     """The installed botocore can ask for identity tokens."""
     client = AwsClients().security_tokens(Account(REGION))()
@@ -298,6 +299,7 @@ def test_a_value_in_aws_is_looked_at_once_a_minute(
     assert faults.calls == ["GetSecretValue"]
 
 
+@pytest.mark.slow
 def test_an_identity_token_is_never_looked_at() -> None:
     """Each is another one: that is no change."""
     clock = FakeClock()

@@ -26,9 +26,10 @@ from job.core.events import (
 )
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
-from job.runners.daemon import WORKERS, Command, Daemon, SteadyTick
+from job.runners.daemon import Command, Daemon, SteadyTick
 from job.runners.due_queue import DueQueue
 from job.runners.process import TO_RUN, Signals
+from job.runners.sweep import WORKERS
 from job.runners.watchdog import DEAD_AFTER_LOOKS, Watchdog
 
 PATIENCE_S = 10.0
@@ -441,6 +442,7 @@ def test_the_worst_is_handed_out_first() -> None:
 
 
 @pytest.mark.fault("cold-start")
+@pytest.mark.slow
 def test_ten_thousand_that_are_due_at_once_are_spread() -> None:
     """Promise: a cold start asks with 32 threads at most, for those with least time left first."""
     order, total = list[int](), 10_000
@@ -730,6 +732,7 @@ def test_what_was_removed_while_it_waited_for_a_thread_is_not_stepped() -> None:
 
 
 @pytest.mark.fault("reload-hangs")
+@pytest.mark.slow
 def test_a_configuration_that_hangs_holds_nothing_up() -> None:
     """Promise: while it is read, tokens are kept, clock steps are seen and a stop is obeyed."""
     clock = FakeClock()
@@ -1013,6 +1016,7 @@ def test_a_stop_before_the_start_is_not_lost() -> None:
 
 
 @pytest.mark.fault("sweep-dead")
+@pytest.mark.slow
 def test_a_sweep_that_hangs_ends_the_process_with_70() -> None:
     """Promise: a process that can't do its work any more leaves, for its supervisor to restart."""
     with gates(1) as (gate,):
@@ -1029,6 +1033,7 @@ def test_a_sweep_that_hangs_ends_the_process_with_70() -> None:
 
 
 @pytest.mark.fault("sweep-dead")
+@pytest.mark.slow
 def test_a_sweep_that_hangs_keeps_nobody_from_stopping() -> None:
     """Promise: with the scheduler's lock held for ever, clock steps and SIGTERM are obeyed."""
     clock = FakeClock()

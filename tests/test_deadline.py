@@ -1,7 +1,10 @@
+import functools
 import os
 import signal
 import threading
 import time
+import weakref
+from queue import Empty
 
 import pytest
 
@@ -83,3 +86,61 @@ def test_a_wait_that_is_interrupted_aborts() -> None:
 def test_the_caller_lends_no_thread() -> None:
     """The thread is a daemon: a process that wants to leave does not wait for it."""
     assert deadline.call(lambda: threading.current_thread().daemon, 5, never) is True
+
+
+def workers(count: int, threads: deadline.Threads) -> list[threading.Thread]:
+    """Return the thread in which each of so many calls was made."""
+    return [threads.call(threading.current_thread, 5, never) for _ in range(count)]
+
+
+def test_a_thread_is_kept_for_the_next_call() -> None:
+    """Calls one after the other share a thread; it holds nothing of a call, and ends in time."""
+    threads, given = deadline.Threads(0.5), GivenBack()
+    [thread] = {*workers(3, threads)}
+    held = weakref.ref(given)
+    threads.call(functools.partial(id, given), 5, never)
+    del given
+    workers(1, threads)
+    assert held() is None
+
+    thread.join(5)
+    assert not thread.is_alive()
+    [other] = workers(1, threads)
+    assert other is not thread
+    other.join(5)
+
+
+class GivenBack:
+    """Something that a call is made with."""
+
+
+def test_a_late_thread_is_not_used_again() -> None:
+    """It ends with its call, and the next one gets another thread."""
+    threads, hung, go_on = deadline.Threads(0.0), [], threading.Event()
+
+    def hang() -> None:
+        hung.append(threading.current_thread())
+        go_on.wait(10)
+
+    with pytest.raises(TimeoutError):
+        threads.call(hang, SHORT_S, lambda: None)
+    assert workers(1, threads) != hung
+    go_on.set()
+    hung[0].join(5)
+    assert not hung[0].is_alive()
+
+
+def test_a_thread_that_is_taken_as_it_leaves_makes_the_call() -> None:
+    """Between the end of its patience and its leaving the list a thread can be taken."""
+    thread = deadline._Thread([], 0.0)
+    thread.calls = Leaving()  # type: ignore[assignment]  # it has the one method that is used
+    assert thread._next() == "call"
+
+
+class Leaving:
+    """A queue whose first look finds nothing."""
+
+    def get(self, timeout: float | None = None) -> str:
+        if timeout is not None:
+            raise Empty
+        return "call"

@@ -16,6 +16,8 @@ import pytest
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
 
+pytestmark = pytest.mark.slow
+
 START = 1_764_000_000.0
 FORM = "application/x-www-form-urlencoded"
 GRANT = {"grant_type": "client_credentials"}

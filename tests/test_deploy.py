@@ -1,18 +1,15 @@
 """The deployment kit: every piece says what the code does, and names only what is there."""
 
 import ast
+import functools
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
-import hcl2
 import pytest
 import yaml
-from botocore.validate import ParamValidator
-from moto.iam.policy_validation import IAMPolicyDocumentValidator
 from prometheus_client.parser import text_string_to_metric_families
 
 from job.config import load
@@ -25,6 +22,7 @@ KUBERNETES = ("service", "sidecar", "cronjob")
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:tiki/token-AbCdEf"
 
 
+@functools.cache
 def parsed(path: str) -> Any:  # noqa: ANN401  # YAML is of any type
     """Return a YAML file of the kit."""
     return yaml.safe_load((DEPLOY / path).read_text("utf-8"))
@@ -204,8 +202,11 @@ def test_the_reader_may_read_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("name", ["writer", "reader"])
+@pytest.mark.slow
 def test_a_policy_is_one_that_iam_takes(name: str) -> None:
     """Promise: its grammar is IAM's, and the key works for this one secret alone."""
+    from moto.iam.policy_validation import IAMPolicyDocumentValidator  # noqa: PLC0415  # loads moto
+
     document = policy(name)
     IAMPolicyDocumentValidator(json.dumps(document)).validate()
     assert document["Statement"][1]["Condition"] == {
@@ -216,8 +217,12 @@ def test_a_policy_is_one_that_iam_takes(name: str) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_ecs_task_is_one_that_ecs_takes() -> None:
     """Promise: every key and type is that of RegisterTaskDefinition, and the task has no root."""
+    import boto3  # noqa: PLC0415  # 150 ms
+    from botocore.validate import ParamValidator  # noqa: PLC0415  # the same
+
     task = json.loads((DEPLOY / "aws/ecs-task-definition.json").read_text())
     client = boto3.Session("fake-key-id", "fake-key", region_name="eu-central-1").client("ecs")
     shape = client.meta.service_model.operation_model("RegisterTaskDefinition").input_shape
@@ -231,8 +236,11 @@ def test_the_ecs_task_is_one_that_ecs_takes() -> None:
 # Terraform
 
 
+@functools.cache
 def terraform() -> dict[str, list[Any]]:
     """Return the blocks of the module, by their kind."""
+    import hcl2  # noqa: PLC0415  # makes its parser at import
+
     blocks: dict[str, list[Any]] = {}
     for path in sorted((DEPLOY / "terraform").glob("*.tf")):
         with path.open(encoding="utf-8") as file:
@@ -256,6 +264,7 @@ def _inner(kind: str, body: dict[str, Any]) -> list[str]:
     return [next(iter(body))] if kind in {"resource", "data"} else []
 
 
+@pytest.mark.slow
 def test_terraform_names_only_what_it_has() -> None:
     """Promise: every variable is used, and every reference has its block."""
     text = "".join(path.read_text("utf-8") for path in (DEPLOY / "terraform").glob("*.tf"))
@@ -306,7 +315,7 @@ def test_rules_and_dashboard_name_the_metrics_that_there_are() -> None:
     """Promise: no panel is empty and no alert silent for a name that is not the code's."""
     named = {name for expression in expressions() for name in METRIC.findall(expression)}
     assert named - known_metrics() == set()
-    # All that tells how tokens fare is shown.
+    # Everything that describes the tokens is shown.
     told = {name for name in known_metrics() if METRIC.fullmatch(name)}
     unshown = {
         re.sub(r"_(total|bucket|sum|count|created|info)$", "", name) for name in told - named

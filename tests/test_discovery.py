@@ -5,8 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from authlib.oauth2 import rfc8414
-from authlib.oidc import discovery as oidc
 from fakes import START
 from token_server import TokenServer, answer, stall
 from token_server import token as token_answer
@@ -28,7 +26,7 @@ from job.core.tokens import Token
 from job.http.transport import Transport
 from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, DiscoveredSource, Discovery
 from job.oauth.metadata import Metadata, metadata_of, places_of
-from job.oauth.token_response import Answer
+from job.oauth.token_response import TokenResponse
 
 ISSUER = "https://as.example/realms/one"
 PLACE = "https://as.example/.well-known/oauth-authorization-server/realms/one"
@@ -45,9 +43,9 @@ class Hands:
         return Moment(START + self.seconds, self.seconds)
 
 
-def said(document: object, status: int = 200, **headers: str) -> Answer:
+def said(document: object, status: int = 200, **headers: str) -> TokenResponse:
     """Make an answer of a metadata endpoint."""
-    return Answer(status, headers, json.dumps(document).encode(), START)
+    return TokenResponse(status, headers, json.dumps(document).encode(), START)
 
 
 # The document
@@ -94,6 +92,9 @@ def test_places_as_others_find_them(issuer: str) -> None:
     But for an issuer whose path ends with a slash: RFC 8414 section 3.1 has it removed, authlib
     1.9 keeps it. requests_oauth2client 1.8 puts the path of every issuer in the wrong place.
     """
+    from authlib.oauth2 import rfc8414  # noqa: PLC0415  # 60 ms
+    from authlib.oidc import discovery as oidc  # noqa: PLC0415  # the same
+
     assert places_of(issuer) == (
         rfc8414.get_well_known_url(issuer, external=True),
         oidc.get_well_known_url(issuer, external=True),
@@ -113,6 +114,8 @@ def test_places_as_others_find_them(issuer: str) -> None:
 )
 def test_documents_as_others_judge_them(more: dict[str, Any]) -> None:
     """What authlib calls valid is taken, and what it calls invalid is refused."""
+    from authlib.oauth2 import rfc8414  # noqa: PLC0415  # 60 ms
+
     document = DOCUMENT | more
     theirs, ours = True, True
     try:
@@ -189,7 +192,7 @@ def test_metadata(more: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     ],
 )
 def test_what_is_no_metadata(
-    answered: Answer, kind: type[ExchangeError], code: str, words: str
+    answered: TokenResponse, kind: type[ExchangeError], code: str, words: str
 ) -> None:
     """A wrong document is refused with place and cure; a fault that passes is told as one."""
     with pytest.raises(kind) as caught:

@@ -55,9 +55,7 @@ def test_the_events_reference_has_the_levels_of_the_types() -> None:
     """An event with one level has it in the table; one with two is a failure that may pass."""
     told = {name: levels for name, (levels, _) in event_rows().items()}
     levels = {
-        name: {"warning", "error"}
-        if isinstance(vars(kind).get("level"), property)
-        else {kind.level}
+        name: {"warning", "error"} if isinstance(kind.level, property) else {kind.level}
         for name, kind in all_events().items()
     }
     assert told == levels

@@ -52,6 +52,7 @@ def test_every_key_of_the_page_is_one() -> None:
     assert named - known - codes - others == set()
 
 
+@pytest.mark.slow
 def test_openssl_makes_what_the_page_says(tmp_path: Path) -> None:
     """Each command runs as it stands, and what it makes is a key or certificate that we can use."""
     if shutil.which("openssl") is None:

@@ -1,4 +1,4 @@
-"""What docs/hooks.md says of hooks is what they do."""
+"""Occurrence docs/hooks.md says of hooks is what they do."""
 
 import json
 import re
@@ -16,8 +16,9 @@ from job.config.watch_settings import HookSettings
 from job.core.secret import Secret
 from job.http.transport import Transport
 from job.observe.hook_actions import WebhookHook
-from job.observe.hooks import RETRY_CAP_S, Occasion, What, retry_after
-from job.verbs.work import HOOKS_S, HOOKS_SETTLE_S
+from job.observe.hooks import RETRY_CAP_S, Occasion, Occurrence, retry_after
+from job.verbs.once import HOOKS_SETTLE_S
+from job.verbs.run import HOOKS_S
 
 PAGE = (Path(__file__).parent.parent / "docs" / "hooks.md").read_text(encoding="utf-8")
 NOW = 1_764_000_000
@@ -107,7 +108,7 @@ def test_the_example_is_a_configuration() -> None:
 def test_the_facts_and_occasions_are_those_of_the_code() -> None:
     """The table of facts has each fact in order; the table of occasions each kind."""
     assert first_cells("What a hook is told") == list(OCCASION.facts())
-    assert all(f"`{kind}`" in PAGE for kind in get_args(What))
+    assert all(f"`{kind}`" in PAGE for kind in get_args(Occurrence))
 
 
 def test_the_numbers_are_those_of_the_code() -> None:

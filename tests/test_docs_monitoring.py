@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import get_args
 
 from fakes import START, FakeClock
-from page_fixtures import plain_view
+from page_fixtures import plain_status
 
 from job.core.events import TokenDelivered, TokenRefreshed
 from job.observe import http
 from job.observe.http import Page, Site
 from job.observe.metrics import Metrics
-from job.observe.status_board import KEPT_ATTEMPTS, Attempt, SinkView, TokenState, Trouble
+from job.observe.status import Attempt, SinkStatus, TokenState, Trouble
+from job.observe.status_board import KEPT_ATTEMPTS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "monitoring.md").read_text(encoding="utf-8")
-SINK = SinkView("file:/run/a", "current", START, True, 0, None, Trouble(START, "c", "m"))  # noqa: FBT003  # a fact of it
-VIEW = plain_view("a", sinks=(SINK,), attempts=(Attempt(START, "ok", 3, 3600),))
+SINK = SinkStatus("file:/run/a", "current", START, trouble=Trouble(START, "c", "m"))
+STATUS = plain_status("a", sinks=(SINK,), attempts=(Attempt(START, "ok", 3, 3600),))
 
 
 def names_after(words: str) -> list[str]:
@@ -35,7 +36,11 @@ def paths() -> list[str]:
 def site() -> Site:
     """Make the HTTP side of one token."""
     return Site(
-        lambda: [VIEW], lambda _: (b"", ""), lambda: True, lambda *_: Page("", "", ""), FakeClock()
+        lambda: [STATUS],
+        lambda _: (b"", ""),
+        lambda: True,
+        lambda *_: Page("", "", ""),
+        FakeClock(),
     )
 
 
@@ -49,7 +54,7 @@ def ask(path: str) -> tuple[str, str]:
 
 def test_the_metrics_are_those_of_the_code() -> None:
     """The table has each metric with its type and its labels, and no other."""
-    metrics = Metrics(lambda: [VIEW])
+    metrics = Metrics(lambda: [STATUS])
     metrics.observe(TokenRefreshed("a", "9f2c", START, "expires_in", START, 3, 1))
     metrics.observe(TokenDelivered("a", "file:/run/a", "9f2c", 3))
     shown = {}

@@ -7,15 +7,17 @@ import msgspec
 
 from job.config.settings import CommonSettings
 from job.http import transport
-from job.runners import daemon, once
-from job.verbs import work as verbs_work
+from job.runners import once, sweep
+from job.verbs import once as verbs_once
+from job.verbs import run as verbs_run
 
 PAGE = (Path(__file__).parent.parent / "docs" / "running.md").read_text(encoding="utf-8")
 
 
 def default_of(verb: str, option: str) -> object:
     """Return the default of an option of a verb."""
-    options = {name: one.default for one in getattr(verbs_work, verb).params for name in one.opts}
+    verbs = {"run": verbs_run.run, "once": verbs_once.once}
+    options = {name: one.default for one in verbs[verb].params for name in one.opts}
     return options[option]
 
 
@@ -26,13 +28,13 @@ def test_the_limits_are_those_of_the_code() -> None:
     rows = dict(re.findall(r"^\| ([a-z `]+) \| (.*) \|$", PAGE, re.MULTILINE))
 
     assert rows["work at once"].startswith(
-        f"{daemon.WORKERS} threads, at most {common['max_concurrency']} of them "
+        f"{sweep.WORKERS} threads, at most {common['max_concurrency']} of them "
     )
     assert rows["one exchange"].startswith(f"`timeout`, {common['timeout']}".replace("15s", "15 s"))
     assert rows["an answer of the token endpoint"] == f"{transport.MAX_BODY_BYTES >> 20} MiB"
     assert (rows["a stop"], stop) == ("5 s (`--stop-timeout`)", "5s")
     assert rows["a pass of `once`"] == (
         f"50 s (`--timeout`) and {once.STOP_S:g} s for what is in hand; "
-        f"hooks up to {verbs_work.HOOKS_SETTLE_S:g} s more"
+        f"hooks up to {verbs_once.HOOKS_SETTLE_S:g} s more"
     )
     assert last == "50s"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from moto.server import ThreadedMotoServer
 from running import PATIENCE_S, missing, until
 
 from job.core.secret import Secret
@@ -41,6 +40,8 @@ class World(NamedTuple):
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """Give a folder, an authorization server and an AWS, all on loopback."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415  # costs a second to import
+
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
@@ -63,7 +64,7 @@ def _programs(folder: Path) -> Path:
     path = folder / "bin"
     path.mkdir()
     for name, module in (("freshtoken", "-m job"), ("python", "")):
-        script = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {module} "$@"\n'
+        script = f'#!/bin/sh\nPYTHONPATH={ROOT}:{ROOT}/reader exec {sys.executable} {module} "$@"\n'
         (path / name).write_text(script)
         (path / name).chmod(0o755)
     return path

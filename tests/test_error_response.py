@@ -12,7 +12,7 @@ from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected,
 from job.core.secret import Secret
 from job.oauth.error_response import REJECTED_CODES, TRANSIENT_CODES
 from job.oauth.response import read_token
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 
 Body = bytes | str | Mapping[str, Any] | list[Any]
 
@@ -35,7 +35,7 @@ def refuse(
         body = json.dumps(body)
     content = body.encode() if isinstance(body, str) else body
     with pytest.raises(ExchangeError) as caught:
-        read_token(Answer(status, headers or {}, content, START, secrets), rules)
+        read_token(TokenResponse(status, headers or {}, content, START, secrets), rules)
     assert caught.value.http_status == status
     return caught.value
 

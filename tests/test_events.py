@@ -59,7 +59,7 @@ def kinds() -> dict[str, type[Event]]:
 
 def level_of(kind: type[Event]) -> str:
     """Return the level of all events of a kind."""
-    return "warning or error" if isinstance(vars(kind).get("level"), property) else kind.level
+    return "warning or error" if isinstance(kind.level, property) else kind.level
 
 
 def test_the_vocabulary_is_the_contract() -> None:

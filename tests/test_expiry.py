@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from job.core.errors import ExchangeError, ResponseInvalid
 from job.oauth.expiry import ABSOLUTE, RELATIVE
 from job.oauth.response import read_token
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 
 SENT_AT = START + 0.75
 RULES = ResponseRules()
@@ -31,7 +31,7 @@ def life(
 ) -> tuple[int, str]:
     """Return the seconds that the token lives after its request, and where they come from."""
     body = json.dumps({"access_token": token, **members}).encode()
-    got = read_token(Answer(200, headers or {}, body, SENT_AT), rules)
+    got = read_token(TokenResponse(200, headers or {}, body, SENT_AT), rules)
     assert got.requested_at == START
     return got.life, got.expiry_source
 
@@ -124,7 +124,7 @@ def test_numbers_that_are_json_to_python_only() -> None:
     """NaN, infinities, overflowing floats and 5000 digits are not believed and do no harm."""
     for text in ("NaN", "Infinity", "-Infinity", "1e400", "9" * 5000):
         body = f'{{"access_token": "tok", "expires_in": {text}}}'.encode()
-        assert read_token(Answer(200, {}, body, SENT_AT), RULES).life == 900
+        assert read_token(TokenResponse(200, {}, body, SENT_AT), RULES).life == 900
 
 
 @pytest.mark.parametrize("value", [0, -1, "0", "-1", -0.5, "0.0", 0.4, -(10**18)])
@@ -217,6 +217,13 @@ def test_jwt_expiry_only_shortens(
     assert life(members, token=jwt(exp))[1] != "jwt"
 
 
+@pytest.mark.parametrize("exp", [10**400, -(10**400), float("nan"), float("inf"), "9" * 400])
+def test_an_exp_that_no_float_can_hold_does_no_harm(exp: object) -> None:
+    """A JWT is anyone's text: numbers beyond all reason in it are not believed."""
+    members = {"access_token": jwt(exp), "expires_in": 60}
+    assert life(members, ResponseRules(jwt_expiry=True)) == (60, "expires_in")
+
+
 def test_jwt_expiry_shortens_the_configured_life() -> None:
     """Any life is an upper bound: a JWT that ends earlier than `lifetime` says ends earlier."""
     rules = ResponseRules(lifetime=600, jwt_expiry=True)
@@ -244,7 +251,7 @@ def test_no_life_is_too_long(seconds: object, sent_at: float) -> None:
     """The stored expiry never lies after the request plus what the server said."""
     body = json.dumps({"access_token": "tok", "expires_in": seconds}).encode()
     try:
-        token = read_token(Answer(200, {}, body, sent_at), RULES)
+        token = read_token(TokenResponse(200, {}, body, sent_at), RULES)
     except ExchangeError:
         return
     if token.expiry_source == "expires_in":

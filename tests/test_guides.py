@@ -17,8 +17,9 @@ from job.core.schedule import REJECTED_S
 from job.core.state import SECRET_LOOK_S
 from job.credentials.aws import LOOK_S
 from job.credentials.command import CommandSecret
-from job.limits.turns import LINE_CAP_S, RESERVE
-from job.runners import daemon
+from job.limits.budget import RESERVE
+from job.limits.endpoint import RETRY_RATE
+from job.runners.sweep import WORKERS
 
 DOCS = Path(__file__).parent.parent / "docs"
 LEAST: Mapping[str, Any] = {"token_url": "https://as.example/token", "client_id": "id"}
@@ -66,8 +67,8 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert rows("limits") == {"max_rate", "max_concurrency", "max_exchanges"}
     assert f"| `max_rate` | `{common['max_rate']}` |" in limits
     assert f"| `max_concurrency` | {common['max_concurrency']} |" in limits
-    assert f"holds {common['max_concurrency']} of the {daemon.WORKERS} threads" in limits
-    assert f"at least every {LINE_CAP_S:g} seconds" in limits
+    assert f"holds {common['max_concurrency']} of the {WORKERS} threads" in limits
+    assert f"{RETRY_RATE.count} of them ask again in each second" in limits
     assert (RESERVE, LOOK_S) == (5, 60)  # "the last fifth", "within a minute"
     assert f"within {SECRET_LOOK_S:g} seconds" in secrets
     assert f"it has {CommandSecret(()).timeout_s:g} seconds" in secrets

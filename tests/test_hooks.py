@@ -250,6 +250,7 @@ def test_a_command_that_prints_much() -> None:
     assert python("print('x' * 100_000)").run(REFRESHED) == "x" * 4096
 
 
+@pytest.mark.slow
 def test_a_command_that_hangs() -> None:
     """It is killed with all its children when its time is over."""
     code = """
@@ -267,6 +268,7 @@ time.sleep(60)
         os.close(handle)
 
 
+@pytest.mark.slow
 def test_a_command_whose_child_stays() -> None:
     """A child that goes on by itself, with our output still open, holds nothing up."""
     code = """
@@ -329,6 +331,7 @@ def test_a_webhook(transport: Transport) -> None:
         (stall(), "no answer [timeout]"),
     ],
 )
+@pytest.mark.slow
 def test_a_webhook_that_fails(step: object, words: str) -> None:
     """Anything but a 2xx in time is a failure; a redirect is not followed."""
     with TokenServer(step) as server:  # type: ignore[arg-type]  # a step

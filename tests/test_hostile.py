@@ -23,6 +23,7 @@ import requests
 from fakes import START, FakeClock, MemorySink, ScriptedSource, record, token
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from running import repetitions
 from sinks import file_sink
 from token_server import TokenServer
 
@@ -37,7 +38,7 @@ from job.core.secret import Secret
 from job.core.tokens import OutputFormat, Record, parse, record_of, render, render_receipt
 from job.http.transport import MAX_BODY_BYTES, Transport
 from job.oauth.response import read_token
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 from job.observe.log import log_observer
 from job.sinks.file import SIDECAR_SUFFIX, FileSinkSettings
 from job.sinks.secret_text import SecretText
@@ -59,9 +60,9 @@ LONG = os.environ.get("HOSTILE_EXAMPLES")
 
 
 def examples(number: int) -> settings:
-    """Try so many examples, always the same; or more of them and others, where that is asked."""
+    """Try so many examples in CI, always the same; or more and others, where that is asked."""
     return settings(
-        max_examples=int(LONG) if LONG else number,
+        max_examples=int(LONG) if LONG else repetitions(number),
         derandomize=not LONG,
         database=None,
         deadline=timedelta(seconds=5),
@@ -172,7 +173,7 @@ RULES = st.builds(
 )
 
 
-def verdict(reply: Answer, rules: ResponseRules = ResponseRules()) -> None:  # noqa: B008  # immutable
+def verdict(reply: TokenResponse, rules: ResponseRules = ResponseRules()) -> None:  # noqa: B008  # immutable
     """Read an answer: a token that can be stored and read back, or an error that may be shown."""
     got = result_of(lambda: read_token(reply, rules), ExchangeError)
     if isinstance(got, ExchangeError):
@@ -191,11 +192,12 @@ def verdict(reply: Answer, rules: ResponseRules = ResponseRules()) -> None:  # n
 @examples(150)
 @given(STATUSES, HEADERS, bytes_of(ANSWERS) | bytes_of(OBJECTS), RULES)
 @example(301, {}, b'{"access_token": "\\ud800"}', ResponseRules())
+@pytest.mark.slow
 def test_any_answer_is_a_token_or_an_error(
     status: int, headers: dict[str, str], body: bytes, rules: ResponseRules
 ) -> None:
     """Promise: whatever a server says, there is a token worth storing or a typed error."""
-    verdict(Answer(status, headers, body, START, (Secret(SECRET),)), rules)
+    verdict(TokenResponse(status, headers, body, START, (Secret(SECRET),)), rules)
 
 
 WORST = {
@@ -223,10 +225,12 @@ WORST = {
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("shape", WORST)
+@pytest.mark.slow
 def test_the_worst_shapes_cost_no_time(shape: str, status: int) -> None:
     """Promise: a body of the largest size in the shape that is dearest to read takes a moment."""
     verdict(
-        Answer(status, {}, WORST[shape], START, (Secret(SECRET),)), ResponseRules(jwt_expiry=True)
+        TokenResponse(status, {}, WORST[shape], START, (Secret(SECRET),)),
+        ResponseRules(jwt_expiry=True),
     )
 
 
@@ -301,6 +305,7 @@ def said() -> Iterator[tuple[str, list[bytes]]]:
 @pytest.mark.fault("hostile-answer")
 @examples(60)
 @given(wire=WIRE)
+@pytest.mark.slow
 def test_any_bytes_on_the_wire_are_an_answer_or_an_error(
     said: tuple[str, list[bytes]], wire: bytes
 ) -> None:
@@ -313,7 +318,7 @@ def test_any_bytes_on_the_wire_are_an_answer_or_an_error(
         assert is_harmless(str(reply))
         assert (reply.__cause__, reply.__context__) == (None, None)
     else:
-        verdict(Answer(*reply, START, (Secret(SECRET),)))
+        verdict(TokenResponse(*reply, START, (Secret(SECRET),)))
 
 
 # Waits that servers wish for
@@ -392,6 +397,7 @@ def is_good(found: Record) -> bool:
     content=STORED | STRINGS.map(lambda text: text.encode(errors="replace")),
     beside=st.none() | STORED | st.just(render_receipt(record(), LAYOUTS[1]).encode()),
 )
+@pytest.mark.slow
 def test_any_file_is_a_record_or_replaced_or_refused(
     tmp_path: Path, layout: OutputFormat, content: bytes, beside: bytes | None
 ) -> None:
@@ -434,6 +440,7 @@ def test_any_file_is_a_record_or_replaced_or_refused(
     ),
     key=st.none() | st.sampled_from(MEMBERS),
 )
+@pytest.mark.slow
 def test_any_secret_is_a_record_or_replaced_or_refused(
     layout: OutputFormat, text: str, version: str, key: str | None
 ) -> None:
@@ -536,6 +543,7 @@ def examined(raw: Mapping[str, Any]) -> None:
 
 @pytest.mark.fault("hostile-configuration")
 @pytest.mark.parametrize("value", WILD, ids=lambda value: type(value).__name__)
+@pytest.mark.slow
 def test_a_wild_value_at_every_key_is_taken_or_refused(value: object) -> None:
     """Promise: any value of any type at any key is settings or a problem with its place."""
     examined({"tokens": {f"t{n}": with_wild(p, value) for n, p in enumerate(places())}})
@@ -558,6 +566,7 @@ TOML_VALUES = st.recursive(
     st.dictionaries(st.text(), TOML_VALUES, max_size=2),
 )
 @example({("provider",): []}, "\x9b", {})
+@pytest.mark.slow
 def test_several_wild_values_are_taken_or_refused(
     wild: dict[tuple[str, ...], object], name: str, top: dict[str, object]
 ) -> None:
@@ -621,6 +630,7 @@ ENVIRONMENT = st.dictionaries(
 @examples(100)
 @given(environ=ENVIRONMENT)
 @example(environ={"FRESHTOKEN_SINK": "\udc80"})
+@pytest.mark.slow
 def test_any_environment_is_a_configuration_or_refused(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
@@ -637,4 +647,4 @@ def test_these_tests_see_what_they_look_for() -> None:
     for text in (f"x{SECRET}", "two\nlines", "x" * 1000):
         assert not is_harmless(text)
     with pytest.raises(AssertionError):
-        verdict(Answer(200, {}, b'{"access_token": "t"}', START), ResponseRules(lifetime=0))
+        verdict(TokenResponse(200, {}, b'{"access_token": "t"}', START), ResponseRules(lifetime=0))

@@ -7,34 +7,32 @@ from contextlib import closing, contextmanager
 
 import pytest
 from fakes import START, FakeClock
-from page_fixtures import plain_view
+from page_fixtures import plain_status
 
 from job import __version__
 from job.observe.http import HEADERS, Page, Server, Site, family_of
-from job.observe.status_board import SinkView, TokenState, TokenView
+from job.observe.status import RefresherStatus, TokenState
 
 STYLE, SCRIPT = "c3R5bGU=", "c2NyaXB0"
 
 
-def view(name: str, state: TokenState, expires_at: int | None = START + 3600) -> TokenView:
-    """Make the view of a token with one sink."""
-    sink = SinkView(
-        f"file:/run/{name}", state, expires_at, held=True, failures=0, retry_at=None, trouble=None
-    )
-    return plain_view(
-        name, state, provider="tiki", expires_at=expires_at, fingerprint="9f2c", sinks=(sink,)
-    )
+pytestmark = pytest.mark.slow
+
+
+def kept(name: str, state: TokenState, expires_at: int | None = START + 3600) -> RefresherStatus:
+    """Make the status of a token with one sink."""
+    return plain_status(name, state, expires_at, provider="tiki", fingerprint="9f2c")
 
 
 @contextmanager
-def served(*views: TokenView, alive: bool = True) -> Iterator[Server]:
+def served(*tokens: RefresherStatus, alive: bool = True) -> Iterator[Server]:
     """Serve these tokens; the page lists their names."""
     site = Site(
-        views=lambda: list(views),
+        statuses=lambda: list(tokens),
         metrics=lambda accept: (f"for {accept}".encode(), "text/plain; version=0.0.4"),
         alive=lambda: alive,
-        page=lambda views, now, query: Page(
-            f"{now:.0f} {[v.name for v in views]} {query}", STYLE, SCRIPT
+        page=lambda tokens, now, query: Page(
+            f"{now:.0f} {[token.name for token in tokens]} {query}", STYLE, SCRIPT
         ),
         clock=FakeClock(),
     )
@@ -62,16 +60,16 @@ def ask(
 )
 def test_healthz(alive: bool, status: int, words: str) -> None:  # noqa: FBT001  # a column
     """A supervisor learns that the sweep has stopped, whatever the tokens."""
-    with served(view("a", "expired"), alive=alive) as server:
+    with served(kept("a", "expired"), alive=alive) as server:
         assert ask(server, "/healthz")[::2] == (status, words)
 
 
 def test_readyz() -> None:
     """Ready means a valid token in every sink; who lacks one is named, the worst first."""
-    good = [view("a", "current"), view("b", "due"), view("c", "at_risk")]
+    good = [kept("a", "current"), kept("b", "due"), kept("c", "at_risk")]
     with served(*good) as server:
         assert ask(server, "/readyz")[::2] == (200, "ok\n")
-    bad = [view("d", "unknown", None), view("e", "missing", None), view("f", "expired")]
+    bad = [kept("d", "unknown", None), kept("e", "missing", None), kept("f", "expired")]
     with served(*good, *bad) as server:
         told = (503, "f: expired\ne: missing\nd: unknown\n")
         assert ask(server, "/readyz")[::2] == told
@@ -90,12 +88,14 @@ def test_metrics() -> None:
 
 def test_status() -> None:
     """Programs get all that people see, as JSON."""
-    with served(view("a", "due"), view("b", "missing", None)) as server:
+    with served(kept("a", "due"), kept("b", "missing", None)) as server:
         status, headers, body = ask(server, "/status.json")
     token = {
         "name": "a",
         "provider": "tiki",
         "state": "due",
+        "since": None,
+        "event": "token.delivered",
         "ready": True,
         "obtained_at": START,
         "ends_at": START + 3600,
@@ -111,6 +111,10 @@ def test_status() -> None:
                 "label": "file:/run/a",
                 "state": "due",
                 "expires_at": START + 3600,
+                "since": None,
+                "obtained_at": None,
+                "refresh_at": None,
+                "fingerprint": None,
                 "held": True,
                 "failures": 0,
                 "retry_at": None,
@@ -132,7 +136,7 @@ def test_status() -> None:
 
 def test_page() -> None:
     """The page shows the worst first, and runs no style or script but its own two."""
-    with served(view("a", "current"), view("b", "expired")) as server:
+    with served(kept("a", "current"), kept("b", "expired")) as server:
         status, headers, body = ask(server, "/?q=a+b%26")
     assert (status, body) == (200, f"{START} ['b', 'a'] a b&")
     assert headers["Content-Type"] == "text/html; charset=utf-8"

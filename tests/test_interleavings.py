@@ -10,6 +10,8 @@ from interleavings.replica import Setting
 
 from job.core.schedule import Policy
 
+pytestmark = pytest.mark.slow
+
 
 def explore(
     layout: str,

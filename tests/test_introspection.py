@@ -17,7 +17,7 @@ from job.oauth.client_auth import ClientSecretBasic, ClientSecretPost
 from job.oauth.exchange import ClientCredentials
 from job.oauth.introspection import introspected
 from job.oauth.request import TokenRequest
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 
 GRANT = ("grant_type", "client_credentials")
 NO_LIFE = answer(200, {"access_token": "tok-1", "token_type": "Bearer", "issued_at": "1764"})
@@ -26,7 +26,7 @@ DATE = "Mon, 24 Nov 2025 16:00:00 GMT"
 
 def told(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Token:  # noqa: ANN401  # any JSON
     """Return the token with what an answer tells, which came two seconds after the token."""
-    given = Answer(status, headers or {}, json.dumps(body).encode(), START + 2.5)
+    given = TokenResponse(status, headers or {}, json.dumps(body).encode(), START + 2.5)
     return introspected(token(life=900, expiry_source="default"), given)
 
 

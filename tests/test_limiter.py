@@ -1,4 +1,4 @@
-"""Turns of many tokens at shared limits, with the real refreshers, in virtual time."""
+"""Many tokens at shared limits, with the real refreshers, in virtual time."""
 
 import heapq
 import itertools
@@ -19,9 +19,10 @@ from job.core.rate import Rate
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.tokens import Token, record_of
+from job.limits.budget import Budget
 from job.limits.budget_file import BudgetFile, Spending
-from job.limits.limiter import Gate, Throttle
-from job.limits.turns import Budget
+from job.limits.endpoint import Endpoint
+from job.limits.limiter import Limiter, Limits
 
 HOUR = 3600.0
 TEN_A_SECOND = Rate(10, 1.0)
@@ -33,7 +34,7 @@ class World:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.slept: list[float] = []
-        self.throttle = Throttle(self.clock, self.sleep)
+        self.limits = Limits(self.clock, self.sleep)
         self.asked: list[tuple[str, float]] = []
 
     def sleep(self, seconds: float) -> None:
@@ -44,7 +45,7 @@ class World:
     def now(self) -> float:
         return self.clock.moment.wall - START
 
-    def gate(
+    def limiter(
         self,
         name: str,
         endpoint: str = "one",
@@ -52,12 +53,12 @@ class World:
         file: BudgetFile | None = None,
         rate: Rate = TEN_A_SECOND,
         concurrency: int = 4,
-    ) -> Gate:
-        shared = self.throttle.endpoint(endpoint, concurrency, rate)
-        return Gate(name, self.throttle, shared, budget, file)
+    ) -> Limiter:
+        shared = self.limits.endpoint(endpoint, concurrency, rate)
+        return Limiter(name, self.limits, shared, budget, file)
 
     def refresher(
-        self, name: str, gate: Gate, endpoint: str = "one", took_s: float = 0.0
+        self, name: str, limiter: Limiter, endpoint: str = "one", took_s: float = 0.0
     ) -> Refresher:
         def answer() -> Token:
             self.asked.append((endpoint, self.now))
@@ -67,7 +68,7 @@ class World:
         plan = Plan(Policy(), name)
         sink = MemorySink(name)
         return Refresher(
-            name, AnsweringSource(answer), [sink], plan, "key", self.clock, turn=gate.turn
+            name, AnsweringSource(answer), [sink], plan, "key", self.clock, limit=limiter.exchange
         )
 
     def run(self, refreshers: list[Refresher], until_s: float) -> list[tuple[float, Event]]:
@@ -100,8 +101,8 @@ def most_in_a_second(times: list[float]) -> int:
 def test_500_tokens_at_once_are_no_herd(took_s: float) -> None:
     """All are refreshed within a minute, 10 in any second; another endpoint knows nothing of it."""
     world = World()
-    many = [world.refresher(f"t{n}", world.gate(f"t{n}"), took_s=took_s) for n in range(500)]
-    few = [world.refresher(f"x{n}", world.gate(f"x{n}", "two"), "two") for n in range(5)]
+    many = [world.refresher(f"t{n}", world.limiter(f"t{n}"), took_s=took_s) for n in range(500)]
+    few = [world.refresher(f"x{n}", world.limiter(f"x{n}", "two"), "two") for n in range(5)]
     told = world.run([*many, *few], 100)
     times = [at for endpoint, at in world.asked if endpoint == "one"]
     others = [at for endpoint, at in world.asked if endpoint == "two"]
@@ -122,7 +123,7 @@ def test_the_worst_go_first() -> None:
     refreshers = []
     for number in range(20):
         name = f"t{number}"
-        built = world.refresher(name, world.gate(name, rate=Rate(1, 1.0)))
+        built = world.refresher(name, world.limiter(name, rate=Rate(1, 1.0)))
         left = 1800 + 30 * (number * 7 % 20)
         built._sinks[0].stored = record_of(  # type: ignore[attr-defined]  # a MemorySink
             token(name, START - 3600 + left, 3600), "key"
@@ -140,40 +141,77 @@ def test_the_worst_go_first() -> None:
 
 @pytest.mark.fault("hung-endpoint-herd")
 def test_no_more_than_so_many_are_in_hand_at_once() -> None:
-    """A server that hangs holds `max_concurrency` threads and no more; the rest is put off."""
+    """A server that hangs holds `max_concurrency` threads and no more; the rest is deferred."""
     world = World()
-    gates = [world.gate(f"t{n}", concurrency=2) for n in range(4)]
-    with gates[0].turn(0.0), gates[1].turn(0.0):
-        for gate in gates[2:]:
-            with pytest.raises(Deferred) as caught, gate.turn(0.0):
+    limiters = [world.limiter(f"t{n}", concurrency=2) for n in range(4)]
+    with limiters[0].exchange(0.0), limiters[1].exchange(0.0):
+        for limiter in limiters[2:]:
+            with pytest.raises(Deferred) as caught, limiter.exchange(0.0):
                 pass
             assert 0 < caught.value.wait_s <= 15
     world.clock.advance(15)
-    with gates[2].turn(0.0):
+    with limiters[2].exchange(0.0):
         pass
 
 
+class Contended(Endpoint):
+    """An endpoint where another token begins while one waits for its slot."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(4, Rate(1, 1.0))
+        self._limits = limits
+
+    def take_slot(self) -> bool:
+        self.begin("faster", self._limits.now())
+        return super().take_slot()
+
+
+def test_a_slot_that_comes_too_late_is_given_back() -> None:
+    """Whoever waited for a slot in vain holds none, and no more begin than may."""
+    world = World()
+    endpoint = Contended(world.limits)
+    limiter = Limiter("t", world.limits, endpoint)
+    with pytest.raises(Deferred) as caught, limiter.exchange(0.0):
+        pass
+
+    assert (caught.value.wait_s, caught.value.shortage) == (1.0, None)
+    assert [endpoint.slots.acquire(blocking=False) for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_a_rate_that_is_reached_is_not_a_short_budget() -> None:
+    """A client with budget left that waits for its endpoint is no news to people."""
+    world = World()
+    budget = world.limits.budget("client", Rate(2, HOUR))
+    limiters = [world.limiter(name, budget=budget, rate=Rate(1, 1.0)) for name in "ab"]
+    with limiters[0].exchange(0.0):
+        pass
+    with pytest.raises(Deferred) as caught, limiters[1].exchange(-math.inf):
+        pass
+
+    assert (caught.value.wait_s, caught.value.shortage) == (1.0, None)
+
+
 def test_a_moment_is_waited_for() -> None:
-    """A turn that comes within a tenth of a second is worth waiting for in place."""
+    """A place that comes within a tenth of a second is worth waiting for in place."""
     world = World()
     rate = Rate(1, 0.0625)
     for name in ("a", "b"):
-        with world.gate(name, rate=rate).turn(0.0):
+        with world.limiter(name, rate=rate).exchange(0.0):
             pass
 
     assert world.slept == [0.0625]
 
 
-def test_a_clock_that_is_set_gives_no_turns() -> None:
+def test_a_clock_that_is_set_gives_no_exchanges() -> None:
     """Limits are by the boot clock: setting the wall clock forward spends no period."""
     world = World()
-    budget = world.throttle.budget("client", Rate(1, HOUR))
-    gate = world.gate("a", budget=budget)
-    with gate.turn(0.0):
+    budget = world.limits.budget("client", Rate(1, HOUR))
+    limiter = world.limiter("a", budget=budget)
+    with limiter.exchange(0.0):
         pass
     world.clock.step(2 * HOUR)
 
-    with pytest.raises(Deferred), gate.turn(0.0):
+    with pytest.raises(Deferred), limiter.exchange(0.0):
         pass
 
 
@@ -181,12 +219,12 @@ def test_a_clock_that_is_set_gives_no_turns() -> None:
 
 
 @pytest.mark.fault("budget-short")
-def test_a_put_off_exchange_is_no_failure_and_people_are_told_once() -> None:
+def test_a_deferred_exchange_is_no_failure_and_people_are_told_once() -> None:
     """60 tokens, and 50 exchanges in 12 hours: none fails, and one line says it."""
     world = World()
-    budget = world.throttle.budget("client", Rate(50, 12 * HOUR))
+    budget = world.limits.budget("client", Rate(50, 12 * HOUR))
     many = [
-        world.refresher(f"t{n}", world.gate(f"t{n}", budget=budget, rate=Rate(100, 1.0)))
+        world.refresher(f"t{n}", world.limiter(f"t{n}", budget=budget, rate=Rate(100, 1.0)))
         for n in range(60)
     ]
     told = world.run(many, 60)
@@ -207,8 +245,8 @@ def test_a_put_off_exchange_is_no_failure_and_people_are_told_once() -> None:
 def test_retries_are_spread_when_a_budget_runs_out() -> None:
     """A server that fails for half a day costs the budget once, and what is left lasts."""
     world = World()
-    budget = world.throttle.budget("client", Rate(50, 12 * HOUR))
-    gate = world.gate("t", budget=budget)
+    budget = world.limits.budget("client", Rate(50, 12 * HOUR))
+    limiter = world.limiter("t", budget=budget)
 
     def fail() -> Token:
         world.asked.append(("one", world.now))
@@ -216,7 +254,8 @@ def test_retries_are_spread_when_a_budget_runs_out() -> None:
 
     source = AnsweringSource(fail)
     plan = Plan(Policy(), "t")
-    failing = Refresher("t", source, [MemorySink()], plan, "key", world.clock, turn=gate.turn)
+    limit = limiter.exchange
+    failing = Refresher("t", source, [MemorySink()], plan, "key", world.clock, limit=limit)
     told = [event for _, event in world.run([failing], 12 * HOUR - 60)]
     short = [event for event in told if isinstance(event, TokenBudgetShort)]
 
@@ -232,9 +271,9 @@ def of_discovery() -> ExchangeError:
     return error
 
 
-def gated(world: World, error: ExchangeError, budget: Budget) -> None:
+def failing_with(world: World, error: ExchangeError, budget: Budget) -> None:
     """Make one exchange that fails so."""
-    with pytest.raises(ExchangeError), world.gate("t", budget=budget).turn(0.0):
+    with pytest.raises(ExchangeError), world.limiter("t", budget=budget).exchange(0.0):
         raise error
 
 
@@ -252,28 +291,28 @@ def gated(world: World, error: ExchangeError, budget: Budget) -> None:
 def test_only_what_was_sent_counts(error: ExchangeError, counts: int) -> None:
     """A network that is down, or a secret that is missing, spends nothing of a budget."""
     world = World()
-    budget = world.throttle.budget("client", Rate(50, 12 * HOUR))
-    gated(world, error, budget)
+    budget = world.limits.budget("client", Rate(50, 12 * HOUR))
+    failing_with(world, error, budget)
 
     assert len(budget.spent) == counts
 
 
 def test_an_unlimited_client_has_nothing_to_give_back() -> None:
     """A failure before the request is sent is fine without a budget."""
-    with pytest.raises(ExchangeError), World().gate("t").turn(0.0):
+    with pytest.raises(ExchangeError), World().limiter("t").exchange(0.0):
         raise EndpointUnavailable("dns_failed", "no name")
 
 
 def test_another_secret_is_another_request() -> None:
     """Each try counts; where the budget has no room for it, it is not made."""
     world = World()
-    budget = world.throttle.budget("client", Rate(2, HOUR))
-    gate = world.gate("t", budget=budget)
-    with gate.turn(0.0):
-        allowed = [gate.again(), gate.again()]
-    unlimited = world.gate("u", "two")
-    with unlimited.turn(0.0):
-        allowed.append(unlimited.again())
+    budget = world.limits.budget("client", Rate(2, HOUR))
+    limiter = world.limiter("t", budget=budget)
+    with limiter.exchange(0.0):
+        allowed = [limiter.another(), limiter.another()]
+    unlimited = world.limiter("u", "two")
+    with unlimited.exchange(0.0):
+        allowed.append(unlimited.another())
 
     assert allowed == [True, False, True]
     assert len(budget.spent) == 2
@@ -281,14 +320,14 @@ def test_another_secret_is_another_request() -> None:
 
 def test_limits_are_shared_and_survive_a_change() -> None:
     """Tokens of one client share a budget; a new rate forgets nothing that was spent."""
-    throttle = World().throttle
-    budget = throttle.budget("client", Rate(50, HOUR))
+    limits = World().limits
+    budget = limits.budget("client", Rate(50, HOUR))
     budget.spend(START)
 
-    assert throttle.budget("client", Rate(50, HOUR)) is budget
-    changed = throttle.budget("client", Rate(60, HOUR))
+    assert limits.budget("client", Rate(50, HOUR)) is budget
+    changed = limits.budget("client", Rate(60, HOUR))
     assert (changed.rate, changed.spent) == (Rate(60, HOUR), [START])
-    assert throttle.endpoint("e", 4, Rate(1, 1)) is throttle.endpoint("e", 4, Rate(1, 1))
+    assert limits.endpoint("e", 4, Rate(1, 1)) is limits.endpoint("e", 4, Rate(1, 1))
 
 
 # What is kept
@@ -299,19 +338,19 @@ def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / "one.json")
     rate = Rate(2, HOUR)
     first = World()
-    gate = first.gate("t", budget=Budget(rate), file=BudgetFile(path, "client"))
+    limiter = first.limiter("t", budget=Budget(rate), file=BudgetFile(path, "client"))
     for _ in "12":
-        with gate.turn(0.0):
+        with limiter.exchange(0.0):
             pass
-    with pytest.raises(Deferred) as told, gate.turn(0.0):
+    with pytest.raises(Deferred) as told, limiter.exchange(0.0):
         pass
     again = World()
     with (
         pytest.raises(Deferred) as silent,
-        again.gate("t", budget=Budget(rate), file=BudgetFile(path, "client")).turn(0.0),
+        again.limiter("t", budget=Budget(rate), file=BudgetFile(path, "client")).exchange(0.0),
     ):
         pass
-    with again.gate("u", budget=Budget(rate), file=BudgetFile(path, "other")).turn(0.0):
+    with again.limiter("u", budget=Budget(rate), file=BudgetFile(path, "other")).exchange(0.0):
         pass
 
     assert told.value.shortage
@@ -362,7 +401,7 @@ def test_a_damaged_file_counts_as_nothing_spent(
     file = BudgetFile(str(tmp_path / "one.json"), "client")
 
     assert file.read() == Spending([], {})
-    with World().gate("t", budget=Budget(Rate(2, HOUR)), file=file).turn(0.0):
+    with World().limiter("t", budget=Budget(Rate(2, HOUR)), file=file).exchange(0.0):
         pass
 
 
@@ -380,14 +419,14 @@ def test_a_file_that_cant_be_written_is_kept_in_memory(tmp_path: Path) -> None:
     """A folder that is gone, or a disk that is full, costs no exchange."""
     budget = Budget(Rate(2, HOUR))
     file = BudgetFile(str(tmp_path / "gone" / "one.json"), "client")
-    with World().gate("t", budget=budget, file=file).turn(0.0):
+    with World().limiter("t", budget=budget, file=file).exchange(0.0):
         pass
 
     assert len(budget.spent) == 1
 
 
-def test_a_refresher_with_no_limit_is_never_put_off() -> None:
-    """Without a gate an exchange is made when it is due."""
+def test_a_refresher_without_limits_is_never_deferred() -> None:
+    """Without a limiter an exchange is made when it is due."""
     source = ScriptedSource(token())
     refresher = Refresher("t", source, [MemorySink()], Plan(Policy(), "t"), "key", FakeClock())
     refresher.step()

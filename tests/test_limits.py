@@ -1,12 +1,16 @@
 """How many exchanges may be made, and when, as pure arithmetic."""
 
+import heapq
 import itertools
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from job.core.rate import Rate
-from job.limits.turns import LINE_CAP_S, Budget, Endpoint
+from job.limits.budget import Budget
+from job.limits.endpoint import SLOT_S, Endpoint
 from job.values import rate
 
 T0 = 1_764_000_000.0
@@ -67,7 +71,7 @@ def test_the_first_begin_at_once_and_the_rest_get_a_place() -> None:
 
 
 def test_a_newcomer_waits_behind_those_who_have_a_place() -> None:
-    """Nobody who was put off is overtaken."""
+    """Nobody who was deferred is overtaken."""
     endpoint = Endpoint(100, Rate(1, 1.0))
     for who in ("a", "b"):
         endpoint.wait_s(who, T0)
@@ -88,30 +92,71 @@ def test_what_has_begun_counts_and_not_what_was_planned() -> None:
 
 
 def test_no_more_run_at_once_than_may() -> None:
-    """Who finds all places taken forms a line, as long as the exchanges take."""
-    endpoint = Endpoint(2, Rate(100, 1.0))
+    """Who finds no slot free has a place among those who ask again."""
+    endpoint = Endpoint(1, Rate(2, 60.0))
     for who in ("a", "b"):
         endpoint.wait_s(who, T0)
-        endpoint.begin(who, T0)
+    endpoint.begin("a", T0)
+    waits = [endpoint.full_s(f"t{number}", T0) for number in range(12)]
 
-    assert [endpoint.wait_s(who, T0) for who in ("c", "d")] == [0.125, 0.25]
-    assert endpoint.wait_s("c", T0 + 0.125) > 0
-    endpoint.end(0.25)
-    assert endpoint.wait_s("c", T0 + 1) == 0
+    assert endpoint.take_slot()
+    assert not endpoint.take_slot()
+    assert waits == pytest.approx([0.1] * 10 + [1.1] * 2, abs=1e-6)
 
 
 @pytest.mark.fault("hung-endpoint-herd")
-def test_a_line_at_a_hung_server_is_looked_at_again() -> None:
-    """However many wait for a server that hangs, each asks again soon: it may be back."""
+def test_few_wait_in_place_for_a_server_that_hangs() -> None:
+    """A hung exchange holds its own thread, and those of two others for a moment."""
     endpoint = Endpoint(1, Rate(100, 1.0))
-    for _ in range(40):
-        endpoint.wait_s("a", T0)
-        endpoint.begin("a", T0)
-        endpoint.end(60.0)
-    endpoint.begin("a", T0)
+    assert endpoint.take_slot()
+    began = time.monotonic()
+    with ThreadPoolExecutor(20) as threads:
+        taken = [*threads.map(lambda _: endpoint.take_slot(), range(20))]
 
-    waits = [endpoint.wait_s(f"t{number}", T0 + 10) for number in range(100)]
-    assert max(waits) == LINE_CAP_S
+    assert taken == [False] * 20
+    assert time.monotonic() - began < 20 * SLOT_S / 2
+
+
+@pytest.mark.fault("hung-endpoint-herd")
+@pytest.mark.parametrize("rate_", [Rate(50, 12 * HOUR), Rate(10, 1.0), Rate(100, 1.0)], ids=str)
+def test_a_line_at_a_hung_server_is_looked_at_again(rate_: Rate) -> None:
+    """However many wait for a server that hangs, some of them ask again in each second."""
+    endpoint = Endpoint(1, rate_)
+    ask_at = sorted(T0 + endpoint.full_s(f"t{number}", T0) for number in range(1000))
+    a_second = max(10, rate_.per_day / 86_400)
+
+    assert max(later - earlier for earlier, later in itertools.pairwise(ask_at)) <= 1.01
+    assert ask_at[-1] - T0 == pytest.approx(1000 / a_second, abs=1.2)
+
+
+@pytest.mark.fault("herd")
+@pytest.mark.fault("hung-endpoint-herd")
+@pytest.mark.parametrize("hangs_s", [0, 600])
+def test_10_000_tokens_are_a_line_and_no_crowd(hangs_s: int) -> None:
+    """All get their place, at the rate; nobody asks all the time, even while the server hangs."""
+    endpoint, count, ten = Endpoint(4, Rate(10, 1.0)), 10_000, 10
+    line = [(T0, who) for who in range(count)]
+    asked, begun, now = [0], [], T0
+    while line:
+        due = []
+        while line and line[0][0] <= now:
+            due.append(heapq.heappop(line)[1])
+        for who in due:
+            at = now + endpoint.wait_s(str(who), now)
+            if at <= now < T0 + hangs_s:
+                at = now + endpoint.full_s(str(who), now)
+            if at > now:
+                heapq.heappush(line, (at, who))
+            else:
+                endpoint.begin(str(who), now)
+                begun.append(now)
+        asked.append(len(due))
+        now += 1.0
+
+    assert asked[1] == count
+    assert max(asked[2:]) <= 3 * ten
+    assert max(begun.count(at) for at in {*begun}) == ten
+    assert max(begun) - T0 <= hangs_s + count / ten + 2
 
 
 def test_a_second_request_counts_for_the_rate() -> None:
@@ -119,7 +164,7 @@ def test_a_second_request_counts_for_the_rate() -> None:
     endpoint = Endpoint(1, Rate(2, 1.0))
     endpoint.begin("a", T0)
 
-    assert [endpoint.again(T0), endpoint.again(T0), endpoint.again(T0 + 1)] == [True, False, True]
+    assert [endpoint.another(at) for at in (T0, T0, T0 + 1)] == [True, False, True]
 
 
 # Budgets
@@ -159,7 +204,7 @@ def test_the_rest_is_spread_over_the_time_left() -> None:
 
 @pytest.mark.fault("budget-short")
 def test_a_token_that_would_expire_goes_first() -> None:
-    """Readers who can't wait get of what is kept; who can wait is put off no longer than that."""
+    """Readers who can't wait get of what is kept; who can wait is deferred no longer than that."""
     budget = spent(SOUNDCLOUD, *(T0 + n for n in range(40)))
 
     assert budget.wait_s(T0 + 40, -math.inf) == 0

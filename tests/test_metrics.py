@@ -27,7 +27,8 @@ class Night:
         source = ScriptedSource(*script)
         plan = Plan(Policy(jitter=0.0), "")
         self.refresher = Refresher("tiki", source, self.sinks, plan, "key", self.clock)
-        self.metrics = Metrics(StatusBoard(lambda: {"tiki": self.refresher}, str, self.clock).views)
+        board = StatusBoard(lambda: {"tiki": self.refresher}, str, self.clock)
+        self.metrics = Metrics(board.statuses)
 
     def play(self, seconds: float = 0.0) -> None:
         """Let time pass and step."""

@@ -21,6 +21,7 @@ import pytest
 import token_server
 from fakes import FakeClock, MemorySink, ScriptedSource
 from fakes import token as some_token
+from running import PATIENCE_S, ROOT
 from sinks import file_sink, secret_sink
 from token_server import Step, TokenServer, answer, cut, refusal, token
 
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
     from aws import Faults
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-ROOT = Path(__file__).parent.parent
-PATIENCE_S = 20.0
 PIECE = 12
+UNLIMITED = '[defaults]\nmax_rate = "1000/s"\nmax_concurrency = 64\n'
+"""Else the tokens, which all ask one server, would wait for their turn at the usual rate."""
 FORMATS: tuple[LogFormat, ...] = ("json", "console")
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -245,7 +248,7 @@ def world_of(
         f'[[tokens.t{number}.sinks]]\ntype = "file"\npath = "t{number}.token"\nformat = "raw"\n'
         for number in range(len(steps))
     ]
-    (folder / "freshtoken.toml").write_text("\n".join(tables))
+    (folder / "freshtoken.toml").write_text("\n".join([UNLIMITED, *tables]))
     return World(folder, canary, server, len(steps), sum(failures for _, failures in steps))
 
 
@@ -364,7 +367,7 @@ def program(
         [sys.executable, "-c", code, *options, *args],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         cwd=ROOT,
         env=os.environ | {"NO_PROXY": "*"},

@@ -21,7 +21,9 @@ from job.core.clock import system_clock
 from job.core.events import TokenRefreshFailed
 from job.observe.log import log_observer
 from job.verbs.plan import token_plans
-from job.verbs.preflight import probe
+from job.verbs.preflight import preflight
+
+pytestmark = pytest.mark.slow
 
 PAIR = client_certificate("client")
 OTHER = client_certificate("other")
@@ -151,6 +153,6 @@ def test_a_proof_that_cannot_be_used_is_not_seen(tmp_path: Path) -> None:
     wiring = Wiring({}, "host", system_clock)
     found += "\n".join(map(str, token_plans(config, wiring, online=False)))
     for name in config.tokens:
-        found += repr(list(probe(name, config, wiring, system_clock)))
+        found += repr(list(preflight(name, config, wiring, system_clock)))
     assert found.count("is encrypted") >= 2
     assert seen_in(found, FOREIGN, *PRIVATE) == []

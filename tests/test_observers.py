@@ -104,6 +104,7 @@ def test_nobody_watches_unless_asked(place: Place) -> None:
     assert place.tell(DELIVERED) == []
 
 
+@pytest.mark.slow
 def test_http_follows_the_configuration(place: Place) -> None:
     """It is served where the configuration says, moved by a reload, and ended by one."""
     first, second = free_port(), free_port()
@@ -121,6 +122,7 @@ def test_http_follows_the_configuration(place: Place) -> None:
     assert is_silent(second)
 
 
+@pytest.mark.slow
 def test_an_address_that_cannot_be_had_changes_nothing(place: Place) -> None:
     """The reload is refused with address and cure, and the old address answers on."""
     first = free_port()

@@ -22,7 +22,7 @@ from job.core.rate import Rate
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.tokens import Token
-from job.limits.limiter import Gate, Throttle
+from job.limits.limiter import Limiter, Limits
 from job.runners.once import WORKERS, Outcome, Pass, worst
 
 PATIENCE_S = 10.0
@@ -283,12 +283,12 @@ def test_a_stop_finishes_what_is_in_hand_and_begins_nothing(hanging: Hanging) ->
 
 def test_a_forced_exchange_that_a_limit_puts_off_is_not_done() -> None:
     """The status tells who asked for a new token that there is none, good as the old one is."""
-    throttle, sink = Throttle(system_clock), MemorySink()
-    budget = throttle.budget("client", Rate(1, 3600))
-    gate = Gate("one", throttle, throttle.endpoint("as.example", 4, Rate(10, 1)), budget)
+    limits, sink = Limits(system_clock), MemorySink()
+    budget = limits.budget("client", Rate(1, 3600))
+    limiter = Limiter("one", limits, limits.endpoint("as.example", 4, Rate(10, 1)), budget)
     source, plan = ScriptedSource(token("tok-1", int(time.time()))), Plan(Policy(), "one")
     first, second = (
-        Refresher("one", source, [sink], plan, "key", system_clock, turn=gate.turn)
+        Refresher("one", source, [sink], plan, "key", system_clock, limit=limiter.exchange)
         for _ in range(2)
     )
     outcomes = [*run(first)[0], *run(second, force=True)[0]]
@@ -296,10 +296,11 @@ def test_a_forced_exchange_that_a_limit_puts_off_is_not_done() -> None:
     assert [outcome.exit_status for outcome in outcomes] == [0, 75]
 
 
+@pytest.mark.slow
 def test_a_token_that_is_put_off_has_its_turn_in_the_same_pass() -> None:
     """Limits spread a pass over a little time; none of its tokens is left behind."""
-    throttle = Throttle(system_clock)
-    endpoint = throttle.endpoint("as.example", 4, Rate(2, 0.2))
+    limits = Limits(system_clock)
+    endpoint = limits.endpoint("as.example", 4, Rate(2, 0.2))
     names = [f"t{number}" for number in range(6)]
     limited = [
         Refresher(
@@ -309,7 +310,7 @@ def test_a_token_that_is_put_off_has_its_turn_in_the_same_pass() -> None:
             Plan(Policy(), name),
             "key",
             system_clock,
-            turn=Gate(name, throttle, endpoint).turn,
+            limit=Limiter(name, limits, endpoint).exchange,
         )
         for name in names
     ]
@@ -323,14 +324,12 @@ def test_a_token_that_is_put_off_has_its_turn_in_the_same_pass() -> None:
 
 def test_a_turn_that_comes_too_late_is_left_for_the_next_pass() -> None:
     """A spent budget does not keep cron waiting: the token is told to be not current."""
-    throttle = Throttle(system_clock)
-    budget = throttle.budget("client", Rate(1, 3600.0))
-    budget.spend(throttle.now())
-    gate = Gate("t", throttle, throttle.endpoint("as.example", 4, Rate(2, 1.0)), budget)
-    source = ScriptedSource(token())
-    limited = Refresher(
-        "t", source, [MemorySink()], Plan(Policy(), "t"), "key", system_clock, turn=gate.turn
-    )
+    limits = Limits(system_clock)
+    budget = limits.budget("client", Rate(1, 3600.0))
+    budget.spend(limits.now())
+    limiter = Limiter("t", limits, limits.endpoint("as.example", 4, Rate(2, 1.0)), budget)
+    source, plan, limit = ScriptedSource(token()), Plan(Policy(), "t"), limiter.exchange
+    limited = Refresher("t", source, [MemorySink()], plan, "key", system_clock, limit=limit)
     outcomes, told = run(limited)
 
     assert [(outcome.exit_status, source.fetched) for outcome in outcomes] == [(75, 0)]

@@ -72,6 +72,7 @@ def test_the_node_lock_file_names_no_registry() -> None:
     assert [entry for entry in packages if "resolved" in entry or "integrity" not in entry] == []
 
 
+@pytest.mark.slow
 def test_the_wheel_is_the_package_and_its_command(tmp_path: Path) -> None:
     """What users install has every module, the presets, the type marker and the command."""
     build = f"import flit_core.buildapi as b; b.build_wheel({str(tmp_path)!r})"
@@ -113,6 +114,7 @@ def unit(tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_systemd_has_nothing_to_say_about_the_unit(unit: Path) -> None:
     """Every key of the unit is known to systemd and every value is valid."""
     argv = ["systemd-analyze", "verify", "--man=no", str(unit)]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from fakes import START
-from page_fixtures import plain_view as view
+from page_fixtures import plain_status as status
 
 from job.observe import page
-from job.observe.page import SEARCH_FROM, WORDS, StatusPage
-from job.observe.status_board import Attempt, SinkView, TokenState, TokenView, Trouble
+from job.observe.page import SEARCH_FROM, StatusPage
+from job.observe.status import STATES, Attempt, RefresherStatus, SinkStatus, TokenState, Trouble
 
 END = START + 3600
 DUE = START + 2412
@@ -52,36 +52,36 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def read(*views: TokenView, now: float = START + 800, query: str = "") -> Reader:
+def read(*tokens: RefresherStatus, now: float = START + 800, query: str = "") -> Reader:
     """Make the page and read it."""
-    reader = Reader(StatusPage()(views, now, query).html)
+    reader = Reader(StatusPage()(tokens, now, query).html)
     assert reader.open == [], "a tag was never closed"
     return reader
 
 
 @pytest.mark.parametrize(
-    ("views", "words"),
+    ("tokens", "words"),
     [
-        ([view()], "Every token is good, for at least 46m 40s"),
+        ([status()], "Every token is good, for at least 46m 40s"),
         (
-            [view("a"), view("b", expires_at=START + 900)],
+            [status("a"), status("b", expires_at=START + 900)],
             "Every token is good, for at least 1m 40s",
         ),
-        ([view("a", "at_risk"), view("b")], "1 of 2 tokens needs you"),
-        ([view("a", "expired"), view("b", "missing"), view("c")], "2 of 3 tokens need you"),
-        ([view("a", "missing")], "1 of 1 token needs you"),
-        ([view("a", "unknown"), view("b")], "The sinks are being read"),
+        ([status("a", "at_risk"), status("b")], "1 of 2 tokens needs you"),
+        ([status("a", "expired"), status("b", "missing"), status("c")], "2 of 3 tokens need you"),
+        ([status("a", "missing")], "1 of 1 token needs you"),
+        ([status("a", "unknown"), status("b")], "The sinks are being read"),
         (
-            [view("a", "due", failures=2), view("b")],
+            [status("a", "due", failures=2), status("b")],
             "Every token is good, but 1 of 2 tokens can't be refreshed",
         ),
     ],
 )
-def test_the_verdict(views: list[TokenView], words: str) -> None:
-    """The first line, and the title of the tab, answer the question of whoever is on call."""
-    reader = read(*views)
+def test_the_headline(tokens: list[RefresherStatus], words: str) -> None:
+    """The first line, and the title of the tab, answer the question of a person on call."""
+    reader = read(*tokens)
     assert reader.text.count(words) == 2
-    title = re.search("<title>(.*)</title>", StatusPage()(views, START + 800).html)
+    title = re.search("<title>(.*)</title>", StatusPage()(tokens, START + 800).html)
     assert title is not None
     assert title[1].replace("&#x27;", "'").endswith(words)
 
@@ -89,7 +89,7 @@ def test_the_verdict(views: list[TokenView], words: str) -> None:
 def test_a_good_token() -> None:
     """All that matters of a token is told in words, times as lengths."""
     attempts = (Attempt(START - 3600, "ok", 100, 3600), Attempt(START, "ok", 200, 3600))
-    reader = read(view(provider="Tiki", attempts=attempts))
+    reader = read(status(provider="Tiki", attempts=attempts))
     assert (
         "● good tiki provider Tiki 46m 40s left next refresh in 26m 52s · obtained 13m 20s ago · "
         "readers are safe for 41m 40s · token 9f2c1ab47e00 last 2 exchanges: 0 failed, the slowest "
@@ -100,8 +100,8 @@ def test_a_good_token() -> None:
 def test_a_bad_night() -> None:
     """What is wrong stands beside the token and the sink that it is about, with what to do."""
     sinks = (
-        SinkView("file:/a", "expired", END, held=True, failures=0, retry_at=None, trouble=None),
-        SinkView(
+        SinkStatus("file:/a", "expired", END, held=True, failures=0, retry_at=None, trouble=None),
+        SinkStatus(
             "file:/b",
             "due",
             END + 90,
@@ -112,7 +112,7 @@ def test_a_bad_night() -> None:
         ),
     )
     trouble = Trouble(END - 60, "invalid_client", "check the secret")
-    bad = view(
+    bad = status(
         "tiki",
         "expired",
         sinks=sinks,
@@ -132,7 +132,7 @@ def test_a_bad_night() -> None:
 
 def test_no_token_yet() -> None:
     """Of a token that was never got there is no life to draw and no time to tell."""
-    nothing = view(
+    nothing = status(
         "tiki",
         "missing",
         obtained_at=None,
@@ -143,7 +143,7 @@ def test_no_token_yet() -> None:
         failures=1,
         refresh_at=START,
         sinks=(
-            SinkView(
+            SinkStatus(
                 "file:/a", "missing", None, held=False, failures=0, retry_at=None, trouble=None
             ),
         ),
@@ -166,7 +166,7 @@ def test_no_token_yet() -> None:
 )
 def test_the_life(now: float, spent: str, left: str) -> None:
     """The bar is spent as time goes, and its words say the same to those who can't see it."""
-    tags = read(view(), now=now).tags
+    tags = read(status(), now=now).tags
     (bar,) = [kind for _, kind in tags if kind.get("class") == "life"]
     (grey,) = [kind for _, kind in tags if kind.get("class") == "spent" and "height" in kind][:1]
     marks = {kind["class"]: kind["d"] for tag, kind in tags if tag == "path" and "class" in kind}
@@ -180,10 +180,10 @@ def test_the_life(now: float, spent: str, left: str) -> None:
 def test_what_people_wrote_stays_text() -> None:
     """Names, sinks and messages can't become markup, whatever they hold."""
     trouble = Trouble(START, EVIL, EVIL)
-    sink = SinkView(EVIL, "due", END, held=True, failures=1, retry_at=None, trouble=trouble)
-    evil = view(EVIL, "due", provider=EVIL, fingerprint=EVIL, sinks=(sink,), trouble=trouble)
-    views = [evil, *(view(f"t{number}") for number in range(SEARCH_FROM))]
-    reader = read(*views, query=EVIL)
+    sink = SinkStatus(EVIL, "due", END, held=True, failures=1, retry_at=None, trouble=trouble)
+    evil = status(EVIL, "due", provider=EVIL, fingerprint=EVIL, sinks=(sink,), trouble=trouble)
+    tokens = [evil, *(status(f"t{number}") for number in range(SEARCH_FROM))]
+    reader = read(*tokens, query=EVIL)
     assert [tag for tag, _ in reader.tags].count("script") == 1
     assert reader.text.count(EVIL) == 9
     assert [kind["value"] for tag, kind in reader.tags if tag == "input"] == [EVIL]
@@ -191,9 +191,9 @@ def test_what_people_wrote_stays_text() -> None:
 
 def test_the_search() -> None:
     """From ten tokens on one can search, by name, provider, sink and state, without JavaScript."""
-    few = [view(f"t{number}") for number in range(SEARCH_FROM - 1)]
+    few = [status(f"t{number}") for number in range(SEARCH_FROM - 1)]
     assert "input" not in {tag for tag, _ in read(*few).tags}
-    many = [*few, view("other", "due", provider="Tiki")]
+    many = [*few, status("other", "due", provider="Tiki")]
 
     def found(query: str) -> list[str]:
         tags = read(*many, query=query).tags
@@ -210,13 +210,13 @@ def test_the_search() -> None:
 def test_the_counts() -> None:
     """Each state that occurs is counted, the worst first."""
     states: list[TokenState] = ["due", "current", "expired", "current", "unknown", "missing"]
-    text = read(*(view(f"t{n}", state) for n, state in enumerate(states))).text
+    text = read(*(status(f"t{n}", state) for n, state in enumerate(states))).text
     assert ("✖ expired 1 ✖ missing 1 ○ not looked at yet 1 ◐ refresh is due 1 ● good 2") in text
 
 
 def test_nothing_is_told_by_colour_alone() -> None:
     """Each state has its own words."""
-    assert len({words for _, words in WORDS.values()}) == len(WORDS)
+    assert len({told.word for told in STATES.values()}) == len(STATES)
 
 
 def colours(scheme: str) -> dict[str, str]:
@@ -259,7 +259,7 @@ def test_contrast(scheme: str) -> None:
 
 def test_the_policy_lets_the_page_work() -> None:
     """The hashes are those of the style and the script, and no attribute needs another licence."""
-    html, style, script = StatusPage()([view()], START)
+    html, style, script = StatusPage()([status()], START)
     for tag, told in (("style", style), ("script", script)):
         (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
         assert base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() == told
@@ -270,5 +270,5 @@ def test_the_policy_lets_the_page_work() -> None:
 
 def test_without_javascript() -> None:
     """A browser without scripts loads the page anew by itself."""
-    reader = read(view())
+    reader = read(status())
     assert ("meta", {"http-equiv": "refresh", "content": "10"}) in reader.tags

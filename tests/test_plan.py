@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fakes import record, token
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -219,6 +220,7 @@ shares = st.sampled_from([(0.67, 0.05), (0.5, 0.0), (0.9, 0.4), (0.99, 0.1)])
     st.integers(0, 600),
     st.sampled_from(["independent", "revokes_previous"]),
 )
+@pytest.mark.slow
 def test_the_life_that_is_said_to_fit_fits(
     share: tuple[float, float], min_validity: int, retry_budget: int, reissue: Reissue
 ) -> None:

@@ -18,7 +18,7 @@ from job.compose.refreshers import Wiring
 from job.config import Config, tokens_of
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.verbs.preflight import Finding, probe
+from job.verbs.preflight import PreflightResult, preflight
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -39,7 +39,7 @@ def findings(
     environ: Mapping[str, str] = ENVIRON,
     clock: FakeClock | None = None,
     **keys: Any,  # noqa: ANN401  # settings are of many types
-) -> list[Finding]:
+) -> list[PreflightResult]:
     """Probe one token."""
     table = {
         "token_url": url,
@@ -50,10 +50,10 @@ def findings(
     given = {key: value for key, value in table.items() if value is not None}
     config = Config(tokens_of({"tokens": {"one": given}}), str(folder), "here")
     now = clock or FakeClock()
-    return list(probe("one", config, Wiring(environ, "host", now), now))
+    return list(preflight("one", config, Wiring(environ, "host", now), now))
 
 
-def endpoint(folder: Path, step: bytes) -> Finding:
+def endpoint(folder: Path, step: bytes) -> PreflightResult:
     """Return the finding about an endpoint that gives this answer."""
     with TokenServer(step) as server:
         return next(f for f in findings(folder, server.url) if f.what == "endpoint")
@@ -65,20 +65,20 @@ def test_all_is_well_with_a_server_of_the_real_kind(tmp_path: Path) -> None:
         found = findings(tmp_path, server.token_url)
         assert server.exchanges("id") == 0
     assert found[:2] == [
-        Finding("client secret", good=True, text="its source gives one"),
-        Finding(
+        PreflightResult("client secret", good=True, text="its source gives one"),
+        PreflightResult(
             "endpoint",
             good=True,
             text="127.0.0.1 answers (HTTP 400 to an empty request, as it should)",
         ),
     ]
-    assert found[-1] == Finding(
+    assert found[-1] == PreflightResult(
         "sink", good=True, text=f"file:{tmp_path}/one.json holds no token yet"
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def discovered(folder: Path, *script: bytes, **more: object) -> list[Finding]:
+def discovered(folder: Path, *script: bytes, **more: object) -> list[PreflightResult]:
     """Probe a token of an issuer whose metadata hold `more`."""
     with TokenServer() as server:
         issuer = f"http://127.0.0.1:{server.port}"
@@ -87,7 +87,7 @@ def discovered(folder: Path, *script: bytes, **more: object) -> list[Finding]:
         found = findings(folder, "", token_url=None, issuer=issuer)
         url, place = f"{issuer}/token", f"{issuer}/.well-known/oauth-authorization-server"
         return [
-            Finding(f.what, f.good, f.text.replace(place, "PLACE").replace(url, "URL"))
+            PreflightResult(f.what, f.good, f.text.replace(place, "PLACE").replace(url, "URL"))
             for f in found
             if f.what in {"discovery", "endpoint"}
         ]
@@ -95,13 +95,13 @@ def discovered(folder: Path, *script: bytes, **more: object) -> list[Finding]:
 
 def test_discovery(tmp_path: Path) -> None:
     """What the issuer says is told, and the endpoint that it names is tried."""
-    endpoint = Finding(
+    endpoint = PreflightResult(
         "endpoint",
         good=True,
         text="127.0.0.1 answers (HTTP 400 to an empty request, as it should)",
     )
     assert discovered(tmp_path) == [
-        Finding(
+        PreflightResult(
             "discovery",
             good=True,
             text="PLACE names URL, which takes client_secret_basic; client_secret_basic is used",
@@ -111,7 +111,7 @@ def test_discovery(tmp_path: Path) -> None:
     methods = ["client_secret_basic", "client_secret_post"]
     grants = {"token_endpoint_auth_methods_supported": methods, "grant_types_supported": ["x"]}
     assert discovered(tmp_path, **grants) == [
-        Finding(
+        PreflightResult(
             "discovery",
             good=True,
             text="PLACE names URL, which takes client_secret_basic, client_secret_post; "
@@ -141,7 +141,7 @@ def test_neither_client_nor_grant_is_sent(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 415])
 def test_an_endpoint_that_says_no_is_there(tmp_path: Path, status: int) -> None:
     """A token endpoint refuses a request without a client."""
-    assert endpoint(tmp_path, answer(status)) == Finding(
+    assert endpoint(tmp_path, answer(status)) == PreflightResult(
         "endpoint",
         good=True,
         text=f"127.0.0.1 answers (HTTP {status} to an empty request, as it should)",
@@ -183,7 +183,7 @@ def test_a_server_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
     found = findings(tmp_path, f"http://127.0.0.1:{port}/token")
     text = f"127.0.0.1:{port} refuses connections; check token_url, or whether the server runs"
-    assert found[1:-1] == [Finding("endpoint", good=False, text=text)]
+    assert found[1:-1] == [PreflightResult("endpoint", good=False, text=text)]
 
 
 def test_a_certificate_of_nobody_is_a_problem(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_the_clock_is_compared_with_the_servers(
     date = formatdate(START - behind_s, usegmt=True)
     with TokenServer(answer(400, headers={"Date": date})) as server:
         found = findings(tmp_path, server.url)
-    assert found[2] == Finding("clock", good=good, text=text)
+    assert found[2] == PreflightResult("clock", good=good, text=text)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Date": "soon"}, {"Age": "5"}])
@@ -231,7 +231,7 @@ def test_a_secret_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     """The source of the secret is asked as an exchange would ask it."""
     with TokenServer(answer(400)) as server:
         found = findings(tmp_path, server.url, client_secret={"command": ["false"]})
-    assert found[0] == Finding(
+    assert found[0] == PreflightResult(
         "client secret",
         good=False,
         text="no secret: the command false ended with status 1; run it by hand",
@@ -248,7 +248,7 @@ def test_a_client_without_a_proof_has_none_to_try(tmp_path: Path) -> None:
     }
     config = Config(tokens_of({"tokens": {"one": table}}), str(tmp_path), "here")
     clock = FakeClock()
-    found = list(probe("one", config, Wiring({}, "host", clock), clock))
+    found = list(preflight("one", config, Wiring({}, "host", clock), clock))
     assert [finding.what for finding in found] == ["endpoint", "sink"]
 
 
@@ -290,7 +290,7 @@ def test_a_secret_of_aws_is_read(
     )
     with TokenServer(answer(400)) as server:
         found = findings(tmp_path, server.url, sinks=[there, missing])[-2:]
-    assert found[0] == Finding(
+    assert found[0] == PreflightResult(
         "sink", good=True, text="aws-secrets-manager:there holds no token yet"
     )
     assert (found[1].good, "missing" in found[1].text) == (False, True)
@@ -314,7 +314,7 @@ def test_a_folder_that_cannot_be_written_is_a_problem(unwritable: Path) -> None:
     """A right to read is not enough for a sink."""
     with TokenServer(answer(400)) as server:
         (found,) = findings(unwritable, server.url)[-1:]
-    assert found == Finding(
+    assert found == PreflightResult(
         "sink",
         good=False,
         text=f"{unwritable} can't be written by this user; give the permission, or run as another",

@@ -10,48 +10,52 @@ from fakes import START
 from job.config.settings import CommonSettings, TokenSettings
 from job.core.secret import Secret
 from job.oauth.response import read_token
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 from job.sinks.file import FileSinkSettings
-from job.verbs.probe_report import Reply, Report, Verdict, report, warning
+from job.verbs.probe_report import Exchanged, ProbeReport, Survival, report, warning
 
-UNKNOWN = Verdict(None, "neither probe_url nor introspection_url is set")
-WORKS = Verdict(works=True, how="probe_url answers HTTP 200")
-DEAD = Verdict(works=False, how="probe_url answers HTTP 401")
+UNKNOWN = Survival(None, "neither probe_url nor introspection_url is set")
+WORKS = Survival(works=True, how="probe_url answers HTTP 200")
+DEAD = Survival(works=False, how="probe_url answers HTTP 401")
 UNTOLD = (
     "the answer doesn't say how long the token lives: find it out, and set it; or set "
     "introspection_url or, for a JWT, jwt_expiry"
 )
 
 
-def reply(
+def exchanged(
     token: str = "tok-1",  # noqa: S107  # no password, but the first token
     rules: ResponseRules | None = None,
     headers: dict[str, str] | None = None,
     **members: Any,  # noqa: ANN401  # JSON
-) -> Reply:
+) -> Exchanged:
     """Make an exchange whose answer has these members."""
     body = {"access_token": token, "token_type": "Bearer", "expires_in": 3600} | members
     body = {name: member for name, member in body.items() if member is not None}
-    answer = Answer(200, headers or {}, json.dumps(body).encode(), START, (Secret("s3cret"),))
-    return Reply(answer, read_token(answer, rules or ResponseRules()))
+    answer = TokenResponse(
+        200, headers or {}, json.dumps(body).encode(), START, (Secret("s3cret"),)
+    )
+    return Exchanged(answer, read_token(answer, rules or ResponseRules()))
 
 
 def seen(
-    first: Reply,
-    second: Reply,
-    verdict: Verdict = WORKS,
+    first: Exchanged,
+    second: Exchanged,
+    survival: Survival = WORKS,
     rules: ResponseRules | None = None,
     **settings: Any,  # noqa: ANN401  # settings are of many types
-) -> Report:
+) -> ProbeReport:
     """Return the report of two exchanges with these settings."""
-    return report(first, second, verdict, CommonSettings(**settings), rules or ResponseRules())
+    return report(first, second, survival, CommonSettings(**settings), rules or ResponseRules())
 
 
 def test_an_ordinary_server_needs_no_settings() -> None:
     """Two tokens of an hour, both of which work: everything is told, and nothing is to be added."""
     headers = {"date": "Mon, 24 Nov 2025 16:00:00 GMT"}
-    found = seen(reply(headers=headers, scope="a"), reply("tok-2"), rules=ResponseRules(scope="a"))
-    assert found == Report(
+    found = seen(
+        exchanged(headers=headers, scope="a"), exchanged("tok-2"), rules=ResponseRules(scope="a")
+    )
+    assert found == ProbeReport(
         auth_method="client_secret_basic",
         life_s=3600,
         expiry_source="expires_in",
@@ -81,7 +85,7 @@ def test_an_ordinary_server_needs_no_settings() -> None:
 
 def test_a_server_that_revokes_is_told_with_the_cure_for_readers() -> None:
     """The setting is printed as TOML, and the operator learns that readers have a dead token."""
-    found = seen(reply(), reply("tok-2"), DEAD)
+    found = seen(exchanged(), exchanged("tok-2"), DEAD)
     assert found.settings == {"reissue": "revokes_previous"}
     assert list(found.lines("my.shop"))[-6:] == [
         "",
@@ -95,7 +99,7 @@ def test_a_server_that_revokes_is_told_with_the_cure_for_readers() -> None:
 
 def test_a_server_that_cannot_be_tried_is_told_without_a_guess() -> None:
     """Without a place to try the first token, no class is suggested."""
-    found = seen(reply(), reply("tok-2"), UNKNOWN)
+    found = seen(exchanged(), exchanged("tok-2"), UNKNOWN)
     assert (found.first_works, found.settings) == (None, {})
     assert found.notes == (
         "set probe_url to a URL of the API that any token may GET, to know whether it works",
@@ -106,7 +110,7 @@ def test_a_server_that_cannot_be_tried_is_told_without_a_guess() -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "verdict", "settings", "added"),
+    ("second", "survival", "settings", "added"),
     [
         ("tok-1", UNKNOWN, {}, {"reissue": "same_until_expiry"}),
         ("tok-1", UNKNOWN, {"reissue": "same_until_expiry"}, {}),
@@ -116,13 +120,13 @@ def test_a_server_that_cannot_be_tried_is_told_without_a_guess() -> None:
     ],
 )
 def test_only_what_the_configuration_lacks_is_added(
-    second: str, verdict: Verdict, settings: dict[str, Any], added: dict[str, Any]
+    second: str, survival: Survival, settings: dict[str, Any], added: dict[str, Any]
 ) -> None:
     """A class that is set already is not suggested again; a wrong one is put right."""
-    found = seen(reply(), reply(second), verdict, **settings)
+    found = seen(exchanged(), exchanged(second), survival, **settings)
     assert found.settings == added
     assert (found.same_token, found.how) == (
-        (True, "there is only one") if second == "tok-1" else (False, verdict.how)
+        (True, "there is only one") if second == "tok-1" else (False, survival.how)
     )
 
 
@@ -156,7 +160,7 @@ def test_lives_that_need_a_setting(
     members: dict[str, Any], settings: dict[str, Any], notes: tuple[str, ...]
 ) -> None:
     """A life that isn't told, stands elsewhere, may be in milliseconds, or is very long."""
-    found = seen(reply(**members), reply("tok-2"))
+    found = seen(exchanged(**members), exchanged("tok-2"))
     assert (found.settings, found.notes) == (settings, notes)
 
 
@@ -164,15 +168,15 @@ def test_a_jwt_that_ends_before_its_answer_says_so() -> None:
     """The token's own exp is believed where it is shorter by more than a minute."""
     claims = json.dumps({"exp": START + 600}).encode()
     jwt = f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
-    found = seen(reply(jwt), reply("tok-2"))
+    found = seen(exchanged(jwt), exchanged("tok-2"))
     assert found.settings == {"jwt_expiry": True}
     assert found.notes == ("the token itself says that it lives 600 s",)
-    assert seen(reply(jwt, expires_in=630), reply("tok-2")).settings == {}
+    assert seen(exchanged(jwt, expires_in=630), exchanged("tok-2")).settings == {}
 
 
 def test_a_long_life_that_is_capped_already() -> None:
     """max_age is not suggested twice."""
-    assert seen(reply(expires_in=5_011_271), reply("tok-2"), max_age="1d").settings == {}
+    assert seen(exchanged(expires_in=5_011_271), exchanged("tok-2"), max_age="1d").settings == {}
 
 
 @pytest.mark.parametrize(
@@ -186,15 +190,15 @@ def test_a_long_life_that_is_capped_already() -> None:
 )
 def test_the_clocks_are_compared(headers: dict[str, str], line: str) -> None:
     """A Date that may come from a cache says nothing."""
-    lines = list(seen(reply(headers=headers), reply("tok-2")).lines("acme"))
+    lines = list(seen(exchanged(headers=headers), exchanged("tok-2")).lines("acme"))
     assert line in lines[4]
 
 
 def test_the_scope_is_told_where_it_is_not_the_one_that_was_asked_for() -> None:
     """Less, more or other scopes are seen at once, and so is that there is none."""
-    less = seen(reply(scope="a"), reply("tok-2"), rules=ResponseRules(scope="a b"))
-    more = seen(reply(scope="a"), reply("tok-2"))
-    none = seen(reply(), reply("tok-2"))
+    less = seen(exchanged(scope="a"), exchanged("tok-2"), rules=ResponseRules(scope="a b"))
+    more = seen(exchanged(scope="a"), exchanged("tok-2"))
+    none = seen(exchanged(), exchanged("tok-2"))
     assert [list(one.lines("acme"))[5] for one in (less, more, none)] == [
         "  scope            a (asked for: a b)",
         "  scope            a (asked for: none)",
@@ -206,7 +210,7 @@ def test_nothing_secret_is_told() -> None:
     """A server that echoes tokens and secrets, as names or values, makes no report of them."""
     echo = {"hunter2hunter2": 1, "s3cret": {"x": 2}, "message": "hunter2hunter2"}
     found = seen(
-        reply("hunter2hunter2", scope="hunter2hunter2 s3cret", **echo), reply("tok-second")
+        exchanged("hunter2hunter2", scope="hunter2hunter2 s3cret", **echo), exchanged("tok-second")
     )
     text = f"{found!r} {json.dumps(found.settings)} {' '.join(found.lines('acme'))}"
     assert [word for word in ("hunter2hunter2", "s3cret", "tok-second") if word in text] == []

@@ -22,6 +22,8 @@ from job.config.settings import TokenSettings
 from job.core import errors
 from job.core.tokens import Token
 
+pytestmark = pytest.mark.slow
+
 RECORDED = Path(__file__).parent / "recorded"
 KNOWN = presets()
 ANSWERS: list[dict[str, Any]] = tomllib.loads((RECORDED / "answers.toml").read_text("utf-8"))[

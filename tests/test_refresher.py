@@ -278,6 +278,7 @@ class TestOutage:
 
     @settings(database=None, deadline=None, max_examples=20)
     @given(st.text(), st.floats(0, 3 * HOUR), st.floats(0, 1173))
+    @pytest.mark.slow
     def test_an_outage_shorter_than_the_lead(self, seed: str, begin: float, length: float) -> None:
         """The promise survives an outage of 13.8 minutes at any moment, the token one of 19.5.
 
@@ -299,6 +300,7 @@ class TestOutage:
         assert min(left, default=300) > (299.999 if length <= 828 else 0)
 
     @pytest.mark.parametrize("seed", ["a", "b", "c", "d", "e"])
+    @pytest.mark.slow
     def test_past_expiry(self, clock: FakeClock, sink: MemorySink, seed: str) -> None:
         """Risk and expiry are each told once, at their moment; recovery comes within 15 s."""
         server = Server(clock)
@@ -623,6 +625,7 @@ class TestSinks:
         assert job.step() == (adopted(new, DUE - 9 + 2412),)
         assert (source.fetched, sink.written) == (0, [])
 
+    @pytest.mark.slow
     def test_replicas_share_the_work(self, clock: FakeClock, sink: MemorySink) -> None:
         """Ten hosts on one sink mint as often as one: jitter has one come first, others adopt."""
         server = Server(clock)

@@ -16,7 +16,7 @@ from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected,
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat, Token, parse, record_of, render
 from job.oauth.response import read_token
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 
 RULES = ResponseRules()
 GOOD = {"access_token": "tok-1", "token_type": "Bearer", "expires_in": 3600}
@@ -28,12 +28,12 @@ def answer(
     headers: Mapping[str, str] | None = None,
     sent_at: float = START + 0.75,
     secrets: tuple[Secret, ...] = (),
-) -> Answer:
+) -> TokenResponse:
     """Make an answer; what isn't text becomes JSON."""
     if not isinstance(body, bytes | str):
         body = json.dumps(body)
     content = body.encode() if isinstance(body, str) else body
-    return Answer(status, headers or {}, content, sent_at, secrets)
+    return TokenResponse(status, headers or {}, content, sent_at, secrets)
 
 
 def without(name: str) -> dict[str, Any]:
@@ -41,14 +41,14 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in GOOD.items() if key != name}
 
 
-def refused(given: Answer, rules: ResponseRules = RULES) -> tuple[type, str, int | None]:
+def refused(given: TokenResponse, rules: ResponseRules = RULES) -> tuple[type, str, int | None]:
     """Return class, code and status of the refusal."""
     with pytest.raises(ExchangeError) as caught:
         read_token(given, rules)
     return type(caught.value), caught.value.code, caught.value.http_status
 
 
-def outcome_of(given: Answer, rules: ResponseRules) -> Token | ExchangeError:
+def outcome_of(given: TokenResponse, rules: ResponseRules) -> Token | ExchangeError:
     """Return the token or the refusal."""
     try:
         return read_token(given, rules)
@@ -56,7 +56,7 @@ def outcome_of(given: Answer, rules: ResponseRules) -> Token | ExchangeError:
         return error
 
 
-def message_of(given: Answer) -> str:
+def message_of(given: TokenResponse) -> str:
     """Return the refusal's text."""
     with pytest.raises(ExchangeError) as caught:
         read_token(given, RULES)
@@ -419,11 +419,12 @@ ALL_RULES = st.builds(
     sent_at=st.floats(0, 4e9),
     rules=ALL_RULES,
 )
+@pytest.mark.slow
 def test_every_answer_is_a_token_or_a_refusal(
     body: bytes, status: int, headers: dict[str, str], sent_at: float, rules: ResponseRules
 ) -> None:
     """Whatever comes, it is a token that can be used and stored, or one of our errors."""
-    given = Answer(status, headers, body, sent_at, (Secret("abc"),))
+    given = TokenResponse(status, headers, body, sent_at, (Secret("abc"),))
     outcome = outcome_of(given, rules)
     if isinstance(outcome, Token):
         assert outcome.access_token.reveal().isascii()

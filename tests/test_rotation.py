@@ -180,6 +180,7 @@ def refreshers(
 
 
 @pytest.mark.fault("secret-rotation")
+@pytest.mark.slow
 def test_a_rotation_from_the_configuration_to_the_event(tmp_path: Path) -> None:
     """The position is told with the token, both are masked, and either ends the slow lane."""
     (tmp_path / "old").write_text("old-secret\n")

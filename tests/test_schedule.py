@@ -194,6 +194,7 @@ class TestDueAt:
 
     @many
     @given(tokens(), policies(fresh_window=None), draws)
+    @pytest.mark.slow
     def test_before_expiry(self, some: Token, policy: Policy, jitter: float) -> None:
         """Unless the provider gives no new token so early, a token is replaced in its life."""
         due = due_at(some, policy, jitter)

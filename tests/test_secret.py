@@ -227,6 +227,7 @@ def test_a_command_prints_the_secret() -> None:
         ("print('s3cret', flush=True); import signal; signal.pause()", "took over 0.5 s"),
     ],
 )
+@pytest.mark.slow
 def test_a_command_that_gives_no_secret_is_named(code: str, problem: str) -> None:
     """What went wrong is said; what the command has printed is not."""
     error = unavailable(CommandSecret((sys.executable, "-c", code), timeout_s=0.5))

@@ -11,12 +11,14 @@ from simulation.audit import LATEST_START_S, RECOVERY_S
 from simulation.defects import DEFECTS
 from simulation.endpoint import Lives
 from simulation.faults import KINDS, kinds_at, read_script
-from simulation.many_tokens import play_crowd
+from simulation.many_tokens import play_many_tokens
 from simulation.play import Outcome, play
 from simulation.scenario import Actor, Scenario, scenario_of
 
 from job.core.schedule import Policy
-from job.runners.daemon import Daemon
+from job.runners.sweep import Sweep
+
+pytestmark = pytest.mark.slow
 
 DAYS = 8.0
 SEEDS = (2, 15, 21, 34, 37, 83, 102, 142, 164, 173, 235, 239)
@@ -57,7 +59,7 @@ FAULTS = {
     "request changed": "request-changed",
 }
 """Each fault that readers never feel, as a script says it, and its row in docs/reliability.md."""
-REVOKING: dict[str, Any] = {"manner": "revoking", "policy": Policy(reissue="revokes_previous")}
+REVOKING: dict[str, Any] = {"issuance": "revoking", "policy": Policy(reissue="revokes_previous")}
 
 
 def ending(outcome: Outcome) -> str:
@@ -68,7 +70,7 @@ def ending(outcome: Outcome) -> str:
 
 def night(script: str, **more: Any) -> Scenario:  # noqa: ANN401  # any field of Scenario
     """Make a scenario of one day and one process, with these faults; `more` replaces any field."""
-    usual = {"manner": "independent", "lives": Lives(3600, 1800, 900), "policy": Policy()}
+    usual = {"issuance": "independent", "lives": Lives(3600, 1800, 900), "policy": Policy()}
     fields: dict[str, Any] = usual | {"actors": (Actor(0),), "is_mild": False, "layout": "json"}
     scenario = replace(scenario_of(4, days=1.0), **fields | more)
     return replace(scenario, spells=tuple(read_script(script, scenario.begin)))
@@ -117,10 +119,10 @@ def test_defects_are_caught(name: str) -> None:
     """Each of its seeds tells a defect put in by hand from the real thing, by the invariant."""
     defect = DEFECTS[name]
     for seed in defect.seeds:
-        if defect.daemon is Daemon:
+        if defect.sweep is Sweep:
             breach = play(scenario_of(seed, defect.days), defect.refresher).breach
         else:
-            breach = play_crowd(seed, defect.daemon).breach
+            breach = play_many_tokens(seed, defect.sweep).breach
         assert breach.startswith(f"{defect.invariant}: "), (seed, breach)
 
 
@@ -140,7 +142,7 @@ def test_every_invariant_is_broken_by_a_defect() -> None:
 @pytest.mark.fault("targets-hang")
 def test_a_hung_token_delays_no_other() -> None:
     """While as many servers hang as the pool has threads, less some, all others are on time."""
-    outcome = play_crowd(1)
+    outcome = play_many_tokens(1)
     assert not outcome.breach, ending(outcome)
     assert 0.0 < outcome.tally.slowest_start_s < LATEST_START_S
 

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 from fakes import START, record, token
@@ -11,7 +11,7 @@ from places import ExamplePlace, FilePlace, JsonKeyPlace, Place, PlainPutPlace, 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.ports import Conflict, Sink, Superseded
 from job.core.secret import Secret
-from job.core.tokens import Record, record_of
+from job.core.tokens import FormatName, Record, record_of
 
 LATER = START + 2000
 
@@ -26,7 +26,19 @@ PLACES = [(where, kind) for where, place in STORES.items() for kind in place.for
 ORDERING = [one for one in PLACES if STORES[one[0]].orders_writers]
 
 
-@pytest.fixture(params=PLACES, ids="-".join)
+def cases(places: Iterable[tuple[str, FormatName]]) -> list[pytest.ParameterSet]:
+    """Return the places to run a test with; those in AWS need a server."""
+    return [
+        pytest.param(
+            place,
+            id="-".join(place),
+            marks=[pytest.mark.slow] * issubclass(STORES[place[0]], SecretPlace),
+        )
+        for place in places
+    ]
+
+
+@pytest.fixture(params=cases(PLACES))
 def place(request: pytest.FixtureRequest) -> Place:
     """Run the test with each kind of store, in each format."""
     where, kind = request.param
@@ -156,7 +168,7 @@ def test_a_foreign_value_is_never_overwritten(place: Place) -> None:
     assert place.sink().read() == shown(place, record())
 
 
-@pytest.mark.parametrize("place", ORDERING, ids="-".join, indirect=True)
+@pytest.mark.parametrize("place", cases(ORDERING), indirect=True)
 def test_a_store_replaces_only_what_it_has_loaded(place: Place) -> None:
     """A text that a rival has stored in the meantime is a Conflict, and stays."""
     place.sink().write(record("tok-0"))

@@ -192,6 +192,7 @@ def test_a_sink_is_small(path: Path) -> None:
     assert sys.getsizeof(store) + sys.getsizeof(sink) < 200
 
 
+@pytest.mark.slow
 def test_nothing_but_the_settings_library_is_loaded() -> None:
     """A run that only looks at a file pays for no third-party package but the one for settings."""
     code = f"""
@@ -663,6 +664,7 @@ def test_a_mounted_file_is_refused_where_mounts_cant_be_listed(path: Path) -> No
 
 
 @pytest.mark.fault("dead-lock-holder")
+@pytest.mark.slow
 def test_a_rival_process_is_waited_for(path: Path) -> None:
     """While another process holds the claim we look again and again, then say who to look for."""
     holder = subprocess.Popen(
@@ -777,6 +779,7 @@ def test_a_reader_ends_beside_a_writer_that_never_rests(
 
 @pytest.mark.fault("busy-reader")
 @pytest.mark.parametrize("layout", [JSON, RAW])
+@pytest.mark.slow
 def test_a_busy_reader_sees_no_torn_token(path: Path, layout: OutputFormat) -> None:
     """Thousands of reads beside a writer that never rests: each finds one whole record."""
     writer, reader = file_sink(str(path), layout), file_sink(str(path), layout)

@@ -897,6 +897,7 @@ def test_the_client_is_made_once(
         ((REGION, None, None), {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no_cr"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_wrong_with_the_aws_settings_is_named(
     aws_environ: pytest.MonkeyPatch,
     arguments: tuple[str | None, str | None, str | None],
@@ -913,6 +914,7 @@ def test_what_is_wrong_with_the_aws_settings_is_named(
     assert error.code.startswith(code)
 
 
+@pytest.mark.slow
 def test_boto3_loads_with_the_first_call() -> None:
     """A command that only checks the configuration does not pay for boto3."""
     code = """

@@ -738,6 +738,7 @@ class Sequences(RuleBasedStateMachine):
             assert state.alarm_of(known, until) is known.alarm
 
 
+@pytest.mark.slow
 def test_any_sequence() -> None:
     """After any sequence of events and clock steps there is a next moment, in time, and no loop."""
     run_state_machine_as_test(

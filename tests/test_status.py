@@ -1,7 +1,6 @@
-"""How every token fares in every sink."""
+"""What `freshtoken status` shows of every token."""
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,17 @@ from job.core.clock import system_clock
 from job.core.errors import SinkRejected, SinkUnavailable
 from job.core.schedule import Policy
 from job.core.tokens import OutputFormat, Record
-from job.verbs.status import (
+from job.observe.status import SinkStatus, TokenState, TokenStatus, Trouble, headline, severity
+from job.verbs.get import current_record
+from job.verbs.status_read import (
     LATE,
     NOT_REFRESHED,
     OTHER_REQUEST,
     Look,
-    Row,
-    current_record,
     looks,
-    rows,
-    summary,
-    table,
-    worst,
+    statuses,
 )
+from job.verbs.status_text import rows, table
 
 POLICY = Policy()
 LIFE = 3600
@@ -36,53 +33,81 @@ RISK = START + 3300
 FINGERPRINT = record().receipt.fingerprint
 
 
-def look(stored: Record | None, now: float) -> Row:
-    """Return how a stored record fares at a moment."""
+def look(stored: Record | None, now: float) -> TokenStatus:
+    """Return the status of a token with a stored record at a moment."""
     return looked(MemorySink("file:/run/one", stored), now)
 
 
-def looked(sink: MemorySink, now: float) -> Row:
-    """Return how the sink of a token fares."""
-    (row,) = rows([Look("one", sink, "key", POLICY)], now)
-    return row
+def looked(sink: MemorySink, now: float) -> TokenStatus:
+    """Read the sink of a token."""
+    found = Look("one", sink, "key", POLICY)
+    found.read(0.0)
+    (status,) = statuses([found], now)
+    return status
+
+
+def made(name: str, *sinks: SinkStatus) -> TokenStatus:
+    """Make the status of a token."""
+    return TokenStatus(name=name, sinks=sinks)
+
+
+def trouble(message: str) -> Trouble:
+    """Make a trouble that stands in no table of codes."""
+    return Trouble(START, "", message)
 
 
 @pytest.mark.parametrize(
-    ("now", "state", "problem", "severity"),
+    ("now", "state", "since", "problem", "code"),
     [
-        (START, "current", None, 0),
-        (DUE - 1, "current", None, 0),
-        (DUE, "due", LATE, 1),
-        (RISK - 1, "due", LATE, 1),
-        (RISK, "at_risk", LATE, 1),
-        (START + LIFE - 1, "at_risk", LATE, 1),
-        (START + LIFE, "expired", NOT_REFRESHED, 2),
+        (START, "current", START, None, 0),
+        (DUE - 1, "current", START, None, 0),
+        (DUE, "due", DUE, LATE, 1),
+        (RISK - 1, "due", DUE, LATE, 1),
+        (RISK, "at_risk", RISK, LATE, 1),
+        (START + LIFE - 1, "at_risk", RISK, LATE, 1),
+        (START + LIFE, "expired", START + LIFE, NOT_REFRESHED, 2),
     ],
 )
 def test_a_stored_token_is_current_then_due_then_at_risk_then_expired(
-    now: int, state: str, problem: str | None, severity: int
+    now: int, state: TokenState, since: int, problem: str | None, code: int
 ) -> None:
     """The state follows from the stored times alone, with exact edges."""
-    row = look(record(), now)
-    assert row == Row(
-        "one",
-        "file:/run/one",
-        state,
-        START + LIFE,
-        START + LIFE - now,
-        DUE,
-        FINGERPRINT,
-        problem,
-        START,
+    status = look(record(), now)
+    assert status.sinks == (
+        SinkStatus(
+            "file:/run/one",
+            state,
+            START + LIFE,
+            since,
+            obtained_at=START,
+            refresh_at=DUE,
+            fingerprint=FINGERPRINT,
+            held=True,
+            trouble=Trouble(now, "", problem) if problem else None,
+        ),
     )
-    assert row.severity == severity
+    assert list(rows([status], now)) == [
+        {
+            "token": "one",
+            "sink": "file:/run/one",
+            "state": state,
+            "expires_at": START + LIFE,
+            "left_s": START + LIFE - now,
+            "refresh_at": DUE,
+            "fingerprint": FINGERPRINT,
+            "problem": problem,
+            "obtained_at": START,
+        }
+    ]
+    assert severity([status]) == code
 
 
 def test_a_token_of_another_request_is_due() -> None:
     """After a change of the configuration the stored token waits for its replacement."""
-    row = look(record(key="other"), START)
-    assert (row.state, row.severity) == ("due", 1)
-    assert row.problem == OTHER_REQUEST
+    status = look(record(key="other"), START)
+    (sink,) = status.sinks
+    assert (status.state, sink.held, sink.since, severity([status])) == ("due", False, None, 1)
+    assert sink.trouble == trouble(OTHER_REQUEST)
     assert look(record(key="other"), RISK).state == "at_risk"
     assert look(record(key="other"), START + LIFE).state == "expired"
 
@@ -93,21 +118,20 @@ def test_a_sink_without_a_token_and_one_that_cannot_be_read_are_critical() -> No
     sink = MemorySink("file:/run/one")
     sink.read_errors.append(SinkRejected("permission_denied", "no right; get it", permission=True))
     unreadable = looked(sink, START)
-    assert missing == Row(
-        "one",
-        "file:/run/one",
-        "missing",
-        problem="no token has been stored yet; run `freshtoken once`",
-    )
-    assert unreadable == Row("one", "file:/run/one", "unreadable", problem="no right; get it")
-    assert (missing.severity, unreadable.severity) == (2, 2)
+    never = trouble("no token has been stored yet; run `freshtoken once`")
+    denied = Trouble(START, "permission_denied", "no right; get it")
+    assert missing.sinks == (SinkStatus("file:/run/one", "missing", trouble=never),)
+    assert unreadable.sinks == (SinkStatus("file:/run/one", "unreadable", trouble=denied),)
+    assert (never.cause, never.cure) == ("no token has been stored yet", "run `freshtoken once`")
+    assert (severity([missing]), severity([unreadable])) == (2, 2)
 
 
-def test_the_exit_status_is_the_worst_row() -> None:
-    """One bad row is enough, and nothing to show is critical."""
-    good, late = look(record(), START), look(record(), DUE)
-    assert [worst([good]), worst([good, late]), worst([good, look(None, START), late])] == [0, 1, 2]
-    assert worst([]) == 2
+def test_the_exit_status_is_that_of_the_worst_sink() -> None:
+    """One bad sink is enough, and nothing to show is critical."""
+    good, late, none = look(record(), START), look(record(), DUE), look(None, START)
+    assert [severity(found) for found in ([good], [good, late], [good, none, late])] == [0, 1, 2]
+    assert severity([made("a", SinkStatus("b", "at_risk"), SinkStatus("c", "unknown"))]) == 2
+    assert severity([]) == 2
 
 
 def test_every_sink_of_every_token_has_a_row(tmp_path: Path) -> None:
@@ -128,8 +152,11 @@ def test_every_sink_of_every_token_has_a_row(tmp_path: Path) -> None:
     config = Config(tokens, str(tmp_path), "here")
     stored = file_sink(str(tmp_path / "a1.json"), OutputFormat("json", "a"))
     stored.write(record(key=key_of(tokens["a"])))
-    found = rows(looks(config, Wiring({}, "host", system_clock)), START)
-    assert [(row.token, row.sink, row.state) for row in found] == [
+    found = looks(config, Wiring({}, "host", system_clock))
+    for one in found:
+        one.read(0.0)
+    shown = rows(statuses(found, START), START)
+    assert [(row["token"], row["sink"], row["state"]) for row in shown] == [
         ("b", f"file:{tmp_path}/b0.json", "missing"),
         ("b", f"file:{tmp_path}/b1.json", "missing"),
         ("a", f"file:{tmp_path}/a0.json", "missing"),
@@ -151,7 +178,7 @@ def test_a_watcher_reads_files_often_and_stores_seldom(tmp_path: Path) -> None:
     config = Config(tokens_of({"tokens": {"a": token}}), str(tmp_path), "here")
     file, store = looks(config, Wiring({}, "host", system_clock))
     assert (file.every_s, store.every_s) == (2.0, 30.0)
-    assert store.row(START) == Row("a", "aws-secrets-manager:b", "unknown")
+    assert store.status(START) == SinkStatus("aws-secrets-manager:b", "unknown")
     assert file.is_old(100.0)
     file.read(100.0)
     assert [file.is_old(boot) for boot in (101.9, 102.0)] == [False, True]
@@ -170,22 +197,49 @@ def test_a_watcher_reads_files_often_and_stores_seldom(tmp_path: Path) -> None:
 )
 def test_the_summary(states: str, told: tuple[str, str]) -> None:
     """One sentence answers whether every token is good, and for how long."""
-    found = [Row(f"t{n}", "file:/a", state, left_s=60) for n, state in enumerate(states.split())]
-    assert summary(found) == told
+    late = trouble(LATE)
+    sinks: dict[str, SinkStatus] = {
+        "current": SinkStatus("file:/a", "current", START + 60),
+        "due": SinkStatus("file:/a", "due", START + 60, trouble=late),
+        "at_risk": SinkStatus("file:/a", "at_risk", START + 60, trouble=late),
+        "unknown": SinkStatus("file:/a", "unknown"),
+        "unreadable": SinkStatus("file:/a", "unreadable"),
+    }
+    found = [made(f"t{n}", sinks[state]) for n, state in enumerate(states.split())]
+    assert headline(found, START) == told
 
 
 def test_the_table_is_for_people() -> None:
     """The worst is first, columns are aligned, times are lengths, and problems are told below."""
+    now = START + 60
+    none = trouble("no token")
+    late = SinkStatus("file:/b", "due", now + 1188, refresh_at=START, trouble=trouble("late"))
     found = [
-        look(record(), START + 60),
-        Row("longer-name", "file:/a", "current", START + LIFE, 1200, START + 90, "f"),
-        Row("longer-name", "file:/b", "due", START + LIFE, 1188, START, "f", "late"),
-        Row("gone", "file:/c", "expired", START - 5, -65, START - 900, "f", "not refreshed"),
-        Row("risky", "file:/r", "at_risk", START + 60, 0, START, "f", "late"),
-        Row("none", "file:/d", "missing", problem="no token"),
-        Row("none", "file:/e", "missing", problem="no token"),
+        look(record(), now),
+        made(
+            "longer-name", SinkStatus("file:/a", "current", now + 1200, refresh_at=now + 30), late
+        ),
+        made(
+            "gone",
+            SinkStatus(
+                "file:/c",
+                "expired",
+                START - 5,
+                refresh_at=START - 900,
+                trouble=trouble("not refreshed"),
+            ),
+        ),
+        made(
+            "risky",
+            SinkStatus("file:/r", "at_risk", now, refresh_at=START, trouble=trouble("late")),
+        ),
+        made(
+            "none",
+            SinkStatus("file:/d", "missing", trouble=none),
+            SinkStatus("file:/e", "missing", trouble=none),
+        ),
     ]
-    assert "\n".join(table(found, START + 60)).splitlines() == [
+    assert "\n".join(table(found, now)).splitlines() == [
         "3 of 5 tokens need you",
         "",
         "TOKEN        STATE           TIME LEFT       REFRESH     SINK",
@@ -219,18 +273,24 @@ def test_the_json_is_documented() -> None:
     page = (Path(__file__).parent.parent / "docs" / "monitoring.md").read_text("utf-8")
     documented = page.partition("| key | meaning |")[2]
     keys = re.findall(r"^\| `(\w+)` \|", documented, re.MULTILINE)
-    assert keys == [field.name for field in fields(Row)]
+    (row,) = rows([look(record(), START)], START)
+    assert keys == list(row)
 
 
 def test_the_table_is_plain_ascii() -> None:
     """What is piped may be read by anything: no marks, no lines, no colours."""
-    found = [look(record(), START), look(None, START), Row("a", "file:/a", "unreadable")]
+    found = [
+        look(record(), START),
+        look(None, START),
+        made("a", SinkStatus("file:/a", "unreadable")),
+    ]
     assert "\n".join(table(found, START)).isascii()
 
 
 def test_a_long_problem_is_wrapped() -> None:
     """What is to be done stays readable at 80 columns."""
-    lines = list(table([Row("one", "file:/b", "missing", problem="word " * 20)], START))
+    long = SinkStatus("file:/b", "missing", trouble=trouble("word " * 20))
+    lines = list(table([made("one", long)], START))
     assert all(len(line) <= 80 for line in "\n".join(lines).splitlines())
 
 

@@ -59,6 +59,7 @@ def round_trip(stored: Record, layout: OutputFormat) -> Record | None:
 
 @settings(deadline=None)
 @given(RECORDS, LAYOUTS)
+@pytest.mark.slow
 def test_every_format_is_read_back(stored: Record, layout: OutputFormat) -> None:
     """What was rendered is parsed to the same record, whatever is in it and around it."""
     if "{access_token}" not in layout.template and layout.kind == "template":
@@ -69,6 +70,7 @@ def test_every_format_is_read_back(stored: Record, layout: OutputFormat) -> None
 
 @settings(deadline=None)
 @given(RECORDS, RECORDS, LAYOUTS)
+@pytest.mark.slow
 def test_a_receipt_knows_the_token_before(new: Record, old: Record, layout: OutputFormat) -> None:
     """While only one of text and receipt is replaced, a reader gets the record of the text."""
     receipt = render_receipt(new, layout, previous=old)

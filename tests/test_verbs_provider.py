@@ -117,6 +117,7 @@ def test_providers_are_told_to_programs_too(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("columns", "longest"), [(200, 80), (50, 50), (30, 30)])
+@pytest.mark.slow
 def test_the_list_fits_the_terminal_that_it_is_shown_on(columns: int, longest: int) -> None:
     """Narrow terminals get wrapped titles; wide ones get a line for each provider."""
     environ = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": str(columns)}
@@ -206,6 +207,7 @@ def test_probe_asks_nobody_without_consent(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("word", "status", "requests"), [("y", 0, 2), ("n", 130, 0), ("", 130, 0)])
+@pytest.mark.slow
 def test_probe_asks_the_person_at_the_terminal(word: str, status: int, requests: int) -> None:
     """A yes is needed; what may happen is said before."""
     with TokenServer(token("tok-1"), token("tok-2")) as server:

@@ -13,33 +13,37 @@ from job.runners.daemon import Daemon
 
 
 class CompressedClock:
-    """The time of this machine until `begin`, from then on `rate` times as fast."""
+    """The time of this machine; from a moment on it is ahead, and `rate` times as fast."""
 
     def __init__(self, rate: float) -> None:
         """Run as all clocks do."""
         self._rate = rate
         self._begin = float("inf")
+        self._leap_s = 0.0
         self._boot = time.time()
 
-    def begin(self, at: float) -> None:
-        """Run fast from the moment `at` on."""
-        self._begin = at
+    def speed_up(self, begin: float, leap_s: float) -> None:
+        """Leap ahead at a moment, and run fast from then on."""
+        self._leap_s = leap_s
+        self._begin = begin
 
     def __call__(self) -> Moment:
         """Read the clock."""
         now = time.time()
-        now += max(0.0, now - self._begin) * (self._rate - 1)
+        if now > self._begin:
+            now += self._leap_s + (now - self._begin) * (self._rate - 1)
         return Moment(now, now - self._boot)
 
 
 def main(config: str, rate: float) -> None:
-    """Run until SIGTERM; a line of standard input gives the moment from which on to be fast."""
+    """Run until SIGTERM; a line of standard input gives the moment and the leap of its clock."""
     clock = CompressedClock(rate)
     wiring = Wiring(os.environ, "bench", clock)
     report = log_observer(sys.stderr, "json", "info", wiring.live_secrets)
     refreshers = wiring.refreshers(load(config, os.environ))
     daemon = Daemon(refreshers, report, lambda in_force: in_force, clock=clock)
-    threading.Thread(target=lambda: clock.begin(float(sys.stdin.readline())), daemon=True).start()
+    speed = lambda: clock.speed_up(*map(float, sys.stdin.readline().split()))  # noqa: E731
+    threading.Thread(target=speed, daemon=True).start()
     sys.exit(daemon.run())
 
 

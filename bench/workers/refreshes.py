@@ -6,13 +6,25 @@ import time
 
 from job.compose.refreshers import Wiring
 from job.config import load
-from job.core.clock import system_clock
+from job.core.clock import Moment, system_clock
 from job.observe.log import log_observer
+
+
+class ClockAhead:
+    """The time of this machine and more: two refreshes of a token are never within a second."""
+
+    ahead_s = 0.0
+
+    def __call__(self) -> Moment:
+        """Read the clock."""
+        now = system_clock()
+        return Moment(now.wall + self.ahead_s, now.boot + self.ahead_s)
 
 
 def main(config: str, count: int) -> None:
     """Refresh `count` times; print the CPU seconds of all but the first, which loads the rest."""
-    wiring = Wiring(os.environ, "bench", system_clock)
+    clock = ClockAhead()
+    wiring = Wiring(os.environ, "bench", clock)
     [refresher] = wiring.refreshers(load(config, os.environ)).values()
     with open(os.devnull, "w", encoding="utf-8") as stream:
         report = log_observer(stream, "json", "info", wiring.live_secrets)
@@ -21,6 +33,7 @@ def main(config: str, count: int) -> None:
                 before = time.process_time()
             for event in refresher.step(force=True):
                 report(event)
+            clock.ahead_s += 2.0
             if not refresher.is_current():
                 sys.exit("a refresh failed")
     print(time.process_time() - before)

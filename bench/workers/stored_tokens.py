@@ -12,7 +12,7 @@ from job.core.tokens import OutputFormat, Token, record_of, render
 LIFE_S = 3600
 DUE_AFTER_S = 2412
 """0.67 of the life: without jitter, so that the log gives the exact moment in whole seconds."""
-HEAD = '[defaults]\ntoken_url = "{url}"\njitter = 0.0\n'
+HEAD = '[defaults]\ntoken_url = "{url}"\njitter = 0.0\nmax_rate = "1000/s"\nmax_concurrency = 32\n'
 TABLE = """
 [tokens.{name}]
 client_id = "client-{number}"

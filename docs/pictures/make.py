@@ -9,7 +9,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import page_fixtures
@@ -19,10 +19,11 @@ from rich.console import Console
 from job.compose.refreshers import Wiring
 from job.config import load
 from job.core.clock import system_clock
+from job.core.refresher import Refresher
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
-from job.demo.view import DemoView
 from job.runners.daemon import Daemon
+from job.verbs.demo_view import DemoView
 
 FOLDER = Path(__file__).parent
 NIGHT = 1_764_000_000
@@ -95,19 +96,14 @@ def recording() -> str:
             Path(folder, f"{name}.secret").write_text(client.secret.reveal())
             with path.open("a") as file:
                 file.write(TABLE.format(name=name, url=server.token_url))
-        files = {name: f"{folder}/{name}.json" for name in NAMES}
-        commands = (f"cat {files['tiki']}", f"freshtoken status --watch --config {path}")
-        view = DemoView(server.token_url, files, commands)
-        return animated(list(frames(view, str(path))))
+        wiring = Wiring({}, "demo", system_clock)
+        commands = (f"cat {folder}/tiki.json", f"freshtoken status --watch --config {path}")
+        view = DemoView(server.token_url, NAMES, commands, wiring.in_force)
+        return animated(list(frames(view, lambda: wiring.refreshers(load(str(path), {})))))
 
 
-def frames(view: DemoView, path: str) -> Iterator[str]:
+def frames(view: DemoView, refreshers: Callable[[], Mapping[str, Refresher]]) -> Iterator[str]:
     """Run the job, and yield the picture at each second."""
-    wiring = Wiring({}, "demo", system_clock)
-
-    def refreshers() -> Mapping[str, object]:
-        return wiring.refreshers(load(path, {}))
-
     daemon = Daemon(refreshers(), view.observe, lambda _: refreshers())
     worker = threading.Thread(target=daemon.run)
     worker.start()
@@ -127,7 +123,7 @@ def drawn(view: DemoView, number: int) -> str:
         console = Console(
             file=nowhere, record=True, width=width, height=height, force_terminal=True
         )
-        console.print(view.render(time.time()))
+        console.print(view.picture(height))
         svg = console.export_svg(code_format=FRAME, unique_id=f"f{number}")
     return CLIPPING.sub("", svg).replace("DELAY", str(number), 1)
 

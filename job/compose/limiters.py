@@ -1,4 +1,4 @@
-"""From settings to the gates at which tokens take their turns."""
+"""From settings to the limiters at which tokens wait."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -8,28 +8,28 @@ from job.config.limit_checks import endpoint_of
 from job.config.settings import TokenSettings
 from job.core.clock import Clock
 from job.limits.budget_file import BudgetFile
-from job.limits.limiter import Gate, Throttle
+from job.limits.limiter import Limiter, Limits
 from job.values import rate
 
 CLIENT_LENGTH = 16
 
 
-class Gates:
-    """Builds gates; those of one endpoint or one client share its limits."""
+class Limiters:
+    """Builds limiters; those of one endpoint or one client share its limits."""
 
     def __init__(self, clock: Clock) -> None:
         """Limit nothing yet."""
-        self._throttle = Throttle(clock)
+        self._limits = Limits(clock)
 
-    def gate(self, name: str, settings: TokenSettings, file: BudgetFile | None) -> Gate:
-        """Return where a token takes its turns; what its client spends is kept in `file`."""
-        endpoint = self._throttle.endpoint(
+    def limiter(self, name: str, settings: TokenSettings, file: BudgetFile | None) -> Limiter:
+        """Return where a token waits; what its client spends is kept in `file`."""
+        endpoint = self._limits.endpoint(
             endpoint_of(settings), settings.max_concurrency, rate(settings.max_rate)
         )
         if settings.max_exchanges is None:
-            return Gate(name, self._throttle, endpoint)
-        budget = self._throttle.budget(client_of(settings), rate(settings.max_exchanges))
-        return Gate(name, self._throttle, endpoint, budget, file)
+            return Limiter(name, self._limits, endpoint)
+        budget = self._limits.budget(client_of(settings), rate(settings.max_exchanges))
+        return Limiter(name, self._limits, endpoint, budget, file)
 
 
 def client_of(settings: TokenSettings) -> str:

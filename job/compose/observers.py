@@ -101,7 +101,7 @@ class Watch:
 
         if self._numbers is None:
             board = StatusBoard(self._wiring.in_force, self._provider_of, self._clock)
-            self._numbers = (board, Metrics(board.views))
+            self._numbers = (board, Metrics(board.statuses))
         return self._numbers
 
     def _serve(self, http: HttpSettings | None, alive: Callable[[], bool]) -> None:
@@ -119,7 +119,7 @@ class Watch:
         from job.observe.page import StatusPage  # noqa: PLC0415  # the same
 
         board, metrics = self._counted()
-        site = Site(board.views, metrics.exposition, alive, StatusPage(), self._clock)
+        site = Site(board.statuses, metrics.exposition, alive, StatusPage(), self._clock)
         host, port = address_of(http.listen) or ("", 0)
         try:
             return Server(site, host, port)

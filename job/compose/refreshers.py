@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from job.aws.clients import AwsClients
-from job.compose.limiters import Gates, budget_files, client_of
+from job.compose.limiters import Limiters, budget_files, client_of
 from job.compose.token_source import LazySource, Sources, key_of
 from job.config import Config
 from job.config.settings import CommonSettings, TokenSettings
 from job.core.clock import Clock
-from job.core.ports import Sink, TokenSource, Turn
+from job.core.ports import Limit, Sink, TokenSource
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.secret import Secret
 from job.limits.budget_file import BudgetFile
-from job.limits.limiter import Gate
+from job.limits.limiter import Limiter
 from job.oauth.rotation import RotatingSource
 from job.sinks.file import sweep
 from job.sinks.kinds import sink_of
@@ -34,7 +34,7 @@ class Wiring:
         self._clock = clock
         self._aws = AwsClients()
         self.sources = Sources(environ, clock, self._aws)
-        self._gates = Gates(clock)
+        self._limiters = Limiters(clock)
         self._policies: dict[Policy, Policy] = {}
         self._built: dict[str, tuple[bytes, Refresher, LazySource]] = {}
 
@@ -93,33 +93,33 @@ class Wiring:
         )
         return self._policies.setdefault(policy, policy)
 
-    def turn(self, name: str, config: Config) -> Turn:
-        """Return where one token takes its turns, for requests that no refresher makes."""
+    def limit(self, name: str, config: Config) -> Limit:
+        """Return what limits the exchanges of one token, for requests that no refresher makes."""
         settings = config.tokens[name]
         file = budget_files(config).get(client_of(settings))
-        return self._gates.gate(name, settings, file).turn
+        return self._limiters.limiter(name, settings, file).exchange
 
     def _refresher(
         self, name: str, settings: TokenSettings, folder: str, files: Mapping[str, BudgetFile]
     ) -> tuple[Refresher, LazySource]:
         source = self.sources.source(settings, folder)
-        gate = self._gates.gate(name, settings, files.get(client_of(settings)))
+        limiter = self._limiters.limiter(name, settings, files.get(client_of(settings)))
         refresher = Refresher(
             name,
-            _rotating(source, gate),
+            _rotating(source, limiter),
             self.sinks(name, settings, folder),
             Plan(self.policy(settings), f"{self._host}\0{name}"),
             key_of(settings),
             self._clock,
-            turn=gate.turn,
+            limit=limiter.exchange,
         )
         return refresher, source
 
 
-def _rotating(source: LazySource, gate: Gate) -> TokenSource:
+def _rotating(source: LazySource, limiter: Limiter) -> TokenSource:
     """Return a source that tries its secrets one after the other, if it has several."""
     several = source.secret.count > 1
-    return RotatingSource(source, source.secret, gate.again) if several else source
+    return RotatingSource(source, source.secret, limiter.another) if several else source
 
 
 def _digest(settings: TokenSettings, folder: str) -> bytes:

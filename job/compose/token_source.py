@@ -25,6 +25,7 @@ from job.core.clock import Clock
 from job.core.ports import TokenSource
 from job.core.tokens import Token, request_key
 from job.credentials.watched import WatchedSecret
+from job.http.deadline import Threads
 from job.values import seconds
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Sources:
         self._clock = clock
         self._discoveries: dict[tuple[str, int], Discovery] = {}
         self._transports: dict[tuple[object, ...], Transport] = {}
+        self._threads = Threads()
         self._lock = threading.Lock()
 
     def source(self, settings: TokenSettings, folder: str) -> LazySource:
@@ -125,7 +127,7 @@ class Sources:
         with self._lock:
             if key not in self._transports:
                 proxies = {"http": proxy, "https": proxy} if proxy else {}
-                self._transports[key] = Transport(*key[:2], proxies, certificate)
+                self._transports[key] = Transport(*key[:2], proxies, certificate, self._threads)
             return self._transports[key]
 
     def _ca_file(self, settings: CommonSettings, folder: str) -> str:

@@ -20,13 +20,18 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class JobStarted(Event):
-    """The scheduler process has begun its work."""
-
-    name: ClassVar[str] = "job.started"
+class ConfigurationInForce(Event):
+    """Base of the events after which a number of tokens is kept."""
 
     version: str
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted(ConfigurationInForce):
+    """The scheduler process has begun its work."""
+
+    name: ClassVar[str] = "job.started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +44,10 @@ class JobStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class JobReloaded(Event):
+class JobReloaded(ConfigurationInForce):
     """A new configuration is in force."""
 
     name: ClassVar[str] = "job.reloaded"
-
-    version: str
-    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,29 @@ class TokenEvent(Event):
     """Base of the events about one token."""
 
     token: str
+
+
+class TokenFailure(TokenEvent):
+    """Base of the failures of one token, which say whether they may pass by themselves."""
+
+    __slots__ = ()
+
+    retryable: bool  # no field: each kind has it in its own place among its fields
+
+    @property
+    def level(self) -> Level:  # type: ignore[override]
+        """Warn about what passes by itself; call what needs a person an error."""
+        return "warning" if self.retryable else "error"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadersAlarm(TokenEvent):
+    """Base of the alarms: the worst sink, and the expiry of what its readers have."""
+
+    sink: str
+    expires_at: int
+    failures: int
+    min_validity_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +167,7 @@ class TokenUnchanged(TokenEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRefreshFailed(TokenEvent):
+class TokenRefreshFailed(TokenFailure):
     """An exchange gave nothing; `message` says what to do. `expires_at` is the stored token's."""
 
     name: ClassVar[str] = "token.refresh_failed"
@@ -156,14 +181,9 @@ class TokenRefreshFailed(TokenEvent):
     retryable: bool
     exit_code: int
 
-    @property
-    def level(self) -> Level:  # type: ignore[override]
-        """Warn about what passes by itself; call what needs a person an error."""
-        return "warning" if self.retryable else "error"
-
 
 @dataclass(frozen=True, slots=True)
-class TokenDeliveryFailed(TokenEvent):
+class TokenDeliveryFailed(TokenFailure):
     """A sink could not be read or written; `message` says what to do."""
 
     name: ClassVar[str] = "token.delivery_failed"
@@ -176,36 +196,21 @@ class TokenDeliveryFailed(TokenEvent):
     retryable: bool
     exit_code: int
 
-    @property
-    def level(self) -> Level:  # type: ignore[override]
-        """Warn about what passes by itself; call what needs a person an error."""
-        return "warning" if self.retryable else "error"
-
 
 @dataclass(frozen=True, slots=True)
-class TokenAtRisk(TokenEvent):
+class TokenAtRisk(ReadersAlarm):
     """Readers now get a token with less than `min_validity_s` left. Told once per token."""
 
     name: ClassVar[str] = "token.at_risk"
     level: ClassVar[Level] = "error"
 
-    sink: str
-    expires_at: int
-    failures: int
-    min_validity_s: int
-
 
 @dataclass(frozen=True, slots=True)
-class TokenExpired(TokenEvent):
+class TokenExpired(ReadersAlarm):
     """Readers now get an expired token. Told once per token."""
 
     name: ClassVar[str] = "token.expired"
     level: ClassVar[Level] = "critical"
-
-    sink: str
-    expires_at: int
-    failures: int
-    min_validity_s: int
 
 
 @dataclass(frozen=True, slots=True)

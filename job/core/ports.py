@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from job.core.errors import SinkError, SinkRejected
+from job.core.memo import Memo
 from job.core.secret import Secret
 from job.core.tokens import Record, Token
 
@@ -124,7 +125,7 @@ class Sink(Protocol):
         """
 
     def read(self) -> Record | None:
-        """Return the record that readers find now, or None if there is none of ours."""
+        """Return the record that readers find now, or None if freshtoken has written none."""
 
     def write(self, record: Record) -> None:
         """Store the record durably, whole or not at all; writing it twice is writing it once.
@@ -133,19 +134,32 @@ class Sink(Protocol):
         """
 
 
-Turn = Callable[[float], AbstractContextManager[None]]
-"""What an exchange is made in: it takes for how long the exchange can be put off without harm, and
+class Memory(Protocol):
+    """Where what is known of tokens outlasts the refreshers that learned it. Neither call raises.
+
+    Losing a memo costs patience, never a token.
+    """
+
+    def load(self, name: str) -> Memo | None:
+        """Return what was saved last for the token of that name, or None."""
+
+    def save(self, name: str, memo: Memo | None) -> None:
+        """Remember this of a token, in place of what was saved before; None forgets it."""
+
+
+Limit = Callable[[float], AbstractContextManager[None]]
+"""The context of one exchange: it takes how long the exchange can be deferred without harm, and
 raises Deferred where it may not be made now."""
 
 
-def at_once(_: float) -> AbstractContextManager[None]:
+def unlimited(_: float) -> AbstractContextManager[None]:
     """Let every exchange be made when it is due."""
     return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """What people are to be told of a budget that is nearly, or wholly, spent.
+    """What to tell people about a budget that is nearly, or completely, spent.
 
     `budget` is as the configuration writes it; `message` says what it means and what to do.
     """
@@ -157,7 +171,7 @@ class Shortage:
 
 
 class Deferred(Exception):
-    """Raised in place of an exchange that a limit puts off for `wait_s`. It is no failure.
+    """Raised in place of an exchange that a limit defers by `wait_s`. This is not a failure.
 
     `shortage` is there when people are to be told.
     """

@@ -20,7 +20,8 @@ from job.core.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
-from job.core.ports import Deferred, Sink, Superseded, TokenSource, Turn, at_once
+from job.core.memo import memo_of, recalled
+from job.core.ports import Deferred, Limit, Memory, Sink, Superseded, TokenSource, unlimited
 from job.core.schedule import Plan, Policy, broken_promise
 from job.core.secret import Secret
 from job.core.state import Action, Alarm
@@ -37,13 +38,14 @@ class Refresher:
     __slots__ = (
         "_clock",
         "_is_deferred",
+        "_limit",
+        "_memory",
         "_outcome",
         "_plan",
         "_request_key",
         "_sinks",
         "_source",
         "_state",
-        "_turn",
         "name",
     )
 
@@ -56,18 +58,22 @@ class Refresher:
         request_key: str,
         clock: Clock,
         *,
-        turn: Turn = at_once,
+        limit: Limit = unlimited,
+        memory: Memory | None = None,
     ) -> None:
-        """Know nothing yet: the first step reads the sinks."""
+        """Know no more than `memory` does: the first step reads the sinks."""
         self.name = name
         self._source = source
         self._sinks = sinks
         self._plan = plan
         self._request_key = request_key
         self._clock = clock
-        self._turn = turn
+        self._limit = limit
         self._is_deferred = False
+        self._memory = memory
         self._state = state.start(clock(), len(sinks))
+        if memory and (memo := memory.load(name)):
+            self._state = recalled(self._state, self.labels, memo)
         self._outcome: list[Event] = []
 
     def step(self, *, force: bool = False) -> tuple[Event, ...]:
@@ -75,7 +81,7 @@ class Refresher:
         self._outcome = []
         if force:
             self._state = transitions.forced(self._state, self._clock())
-        elif self._is_mended():
+        elif self._cause_is_gone():
             self._state = transitions.retry_now(self._state)
         action = state.next_action(self._state, self._clock())
         self._is_deferred = force and action is not Action.EXCHANGE
@@ -84,6 +90,8 @@ class Refresher:
         elif action is Action.DELIVER:
             self._deliver()
         self._raise_alarm()
+        if self._memory:
+            self._memory.save(self.name, memo_of(self._state, self.labels))
         return tuple(self._outcome)
 
     def wait_s(self) -> float:
@@ -92,7 +100,7 @@ class Refresher:
         return state.wake_at(self._state, now) - now.seen_from(self._state.anchor)
 
     def deferred_s(self) -> float | None:
-        """Return how long a limit puts the exchange off that was due in the last step, if so."""
+        """Return for how long a limit defers the exchange that was due in the last step, if so."""
         return self.wait_s() if self._is_deferred else None
 
     def seconds_left(self) -> float:
@@ -146,8 +154,8 @@ class Refresher:
     def _is_due(self, *, force: bool = False) -> bool:
         return force or state.next_action(self._state, self._clock()) is Action.EXCHANGE
 
-    def _is_mended(self) -> bool:
-        """Tell whether the cause of a rejection seems to be gone before its wait is over."""
+    def _cause_is_gone(self) -> bool:
+        """Tell whether the cause of a rejection seems to have gone before the wait is over."""
         return self._state.rejected and self._source.changed()
 
     def _askable(self) -> list[int]:
@@ -190,7 +198,7 @@ class Refresher:
         """Ask for a new token once."""
         before = self._clock()
         try:
-            with self._turn(self._spare_s()):
+            with self._limit(self._spare_s()):
                 token = self._source.fetch()
         except Deferred as off:
             self._defer(off)
@@ -209,9 +217,9 @@ class Refresher:
         self._refreshed(record, now.boot - before.boot, attempts)
 
     def _spare_s(self) -> float:
-        """Return for how long an exchange can be put off before readers are at risk.
+        """Return how long an exchange can be deferred before readers are at risk.
 
-        A retry can be for ever: it would soon use up what is kept for those who can't wait.
+        A retry can wait for ever: retries would soon use up what is kept for tokens that can't.
         """
         if self._state.failures:
             return math.inf
@@ -220,7 +228,7 @@ class Refresher:
         return min(-math.inf if risk is None else risk - t for risk in risks)
 
     def _defer(self, off: Deferred) -> None:
-        """Leave the exchange for when its turn comes, and tell people if a budget runs out."""
+        """Leave the exchange for later, and tell people if a budget runs out."""
         now = self._clock()
         self._is_deferred = True
         self._state = transitions.deferred(self._state, off.wait_s, now)
@@ -257,10 +265,10 @@ class Refresher:
             self._delivered(position, self._clock().boot - before.boot)
 
     def _yield_to(self, position: int, lost: Superseded) -> None:
-        """Take over the newer token that another writer stored, if it is one for us.
+        """Take over the newer token that another writer stored, if it was got for our request.
 
-        One from the future, by a clock that is ahead, is none, nor does it prove a rival: our own
-        is written again later.
+        A token from the future, stored by a clock that is ahead, is neither taken over nor proof of
+        a rival: our own is written again later.
         """
         winner, now = lost.winner, self._clock()
         is_other = winner.receipt.request_key != self._request_key

@@ -59,7 +59,8 @@ def mask(text: str, secrets: Iterable[Secret]) -> str:
 
     A text in which a secret is only seen once its %XX are decoded comes back decoded.
     """
-    values = [secret.reveal() for secret in secrets if secret.reveal()]
+    # No form is shorter than the value itself.
+    values = [value for value in (s.reveal() for s in secrets) if 0 < len(value) <= len(text)]
     forms = {form for value in values for form in _forms(value)}
     # Longest first: a form that is a part of another would leave the rest of it in sight.
     for form in sorted(forms, key=len, reverse=True):

@@ -28,7 +28,7 @@ class Action(Enum):
 
 
 class Alarm(Enum):
-    """How readers fare: `value` orders them."""
+    """The state of readers, from good to bad: `value` orders them."""
 
     NONE = 0
     AT_RISK = 1
@@ -164,7 +164,7 @@ def in_hand(state: State) -> Record:
 
 
 def alarm_of(state: State, now: Moment) -> Alarm:
-    """Return how the readers of the sinks fare now."""
+    """Return the alarm that the readers of the sinks call for now."""
     t = now.seen_from(state.anchor)
     expires_at, risk = readers_until(state)
     if expires_at is not None and t >= expires_at:
@@ -173,11 +173,11 @@ def alarm_of(state: State, now: Moment) -> Alarm:
 
 
 def unchanged(state: State, record: Record, now: Moment) -> bool:
-    """Tell whether the server returned the very token in hand, with nothing that readers need.
+    """Tell whether the server returned the token in hand again, with nothing new for readers.
 
-    The same token with a longer life is news once the stored expiry has come near, and so is one
-    whose stored times come from a clock that has been stepped back. A server that counts the rest
-    of a life down rounds it differently each time, which is no news.
+    The same token with a longer life is new once the stored expiry has come near, and so is one
+    whose stored times come from a clock that has been stepped back since. A server that counts the
+    rest of a life down rounds it differently each time, and that changes nothing.
     """
     held = state.record
     if held is None or held.receipt.fingerprint != record.receipt.fingerprint:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
+from job.core.json_object import json_object
 from job.core.secret import Secret
 
 DOCUMENT_VERSION = 1
@@ -147,7 +148,7 @@ def parse(text: str, layout: OutputFormat, receipt: str = "") -> Record | None:
 
     A text and a receipt that don't belong together give None.
     """
-    document = _json_object(text if layout.carries_receipt else receipt) or {}
+    document = json_object(text if layout.carries_receipt else receipt) or {}
     found = _match(text, layout, document)
     previous = document.get("previous")
     if found is None and isinstance(previous, dict):
@@ -172,7 +173,7 @@ def _match(text: str, layout: OutputFormat, document: Mapping[str, Any]) -> Reco
 
 def is_ours(document: str) -> bool:
     """Tell whether a text is a document or a receipt that freshtoken wrote."""
-    parsed = _json_object(document)
+    parsed = json_object(document)
     return parsed is not None and isinstance(parsed.get("freshtoken"), dict)
 
 
@@ -247,14 +248,6 @@ def _text(value: object) -> str:
 
 def _is_time(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < END_OF_TIME
-
-
-def _json_object(text: str) -> dict[str, Any] | None:
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return parsed if isinstance(parsed, dict) else None
 
 
 def _fields(token: Token, name: str) -> dict[str, str]:

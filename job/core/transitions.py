@@ -102,7 +102,7 @@ def failed(state: State, error: ExchangeError, now: Moment, plan: Plan) -> State
 
 
 def deferred(state: State, wait_s: float, now: Moment) -> State:
-    """Return the state after a limit put an exchange off: no failure, it is only not its turn."""
+    """Return the state after a limit deferred an exchange, which is not a failure."""
     return replace(state, retry_at=now.boot + wait_s)
 
 
@@ -116,7 +116,7 @@ def blocked(state: State) -> State:
 
 
 def retry_now(state: State) -> State:
-    """Return the state with the wait for an exchange ended: what it failed of seems mended."""
+    """Return the state with the wait for an exchange ended: the cause of the failure seems gone."""
     return replace(state, retry_at=0.0)
 
 
@@ -132,7 +132,7 @@ def forced(state: State, now: Moment) -> State:
 
 
 def told(state: State, alarm: Alarm) -> State:
-    """Return the state after people were told how readers fare."""
+    """Return the state after people were told of an alarm, or of its end."""
     return state if state.alarm is alarm else replace(state, alarm=alarm)
 
 

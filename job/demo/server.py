@@ -1,6 +1,6 @@
 """A small authorization server for client_credentials (RFC 6749 section 4.4), on loopback alone.
 
-It has the manners of Ory Hydra, which large providers run: one authentication method per client,
+It behaves like Ory Hydra, which large providers run: one authentication method per client,
 Basic credentials that are unescaped after Base64 (so that a raw `+` is a space and a raw `%` is
 refused), opaque tokens in two parts, a life without its fraction of a second, and Hydra's own
 words in refusals. It serves demonstrations and tests.
@@ -79,7 +79,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServerResponse:
     """What goes back to the client."""
 
     status: HTTPStatus
@@ -87,27 +87,17 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
 class Refusal(Exception):
     """Raised inside the server; `hint` tells a developer what was wrong, `debug` an operator."""
 
-    def __init__(
-        self,
-        code: str,
-        hint: str,
-        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
-        headers: Mapping[str, str] | None = None,
-        *,
-        debug: str = "",
-    ) -> None:
-        """Keep what the error answer is made of."""
-        super().__init__(code, hint)
-        self.code = code
-        self.hint = hint
-        self.status = status
-        self.headers = headers or {}
-        self.debug = debug
+    code: str
+    hint: str
+    status: HTTPStatus = HTTPStatus.BAD_REQUEST
+    headers: Mapping[str, str] = field(default_factory=dict)
+    debug: str = ""
 
-    def answer(self) -> Answer:
+    def answer(self) -> ServerResponse:
         """Return the error answer: RFC 6749 section 5.2 with the members that Hydra adds."""
         body = {
             "error": self.code,
@@ -117,7 +107,7 @@ class Refusal(Exception):
             "error_debug": self.debug,
         }
         said = {name: value for name, value in body.items() if value}
-        return Answer(self.status, said, NO_STORE | dict(self.headers))
+        return ServerResponse(self.status, said, {**NO_STORE, **self.headers})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +122,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class PresentedCredentials:
     """How a client tried to prove itself."""
 
     method: str
@@ -188,7 +178,7 @@ class AuthorizationServer:
         """Tell whether a resource server should take the token now."""
         return self._expiries.get(access_token, 0.0) > self._clock()
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> ServerResponse:
         try:
             self._check_served(request)
             parameters = _parameters(request)
@@ -208,7 +198,7 @@ class AuthorizationServer:
             status = HTTPStatus.METHOD_NOT_ALLOWED
             raise Refusal("method_not_allowed", "use POST", status, {"Allow": "POST"})
 
-    def _authenticate(self, credentials: Credentials) -> Client:
+    def _authenticate(self, credentials: PresentedCredentials) -> Client:
         client = self._clients.get(credentials.client_id)
         if client is None:
             raise _unauthenticated(credentials.method, debug="Not Found")
@@ -219,7 +209,7 @@ class AuthorizationServer:
             raise _unauthenticated(credentials.method, debug=WRONG_SECRET)
         return client
 
-    def _grant(self, client: Client, parameters: Mapping[str, str]) -> Answer:
+    def _grant(self, client: Client, parameters: Mapping[str, str]) -> ServerResponse:
         if "grant_type" not in parameters:
             raise Refusal("invalid_request", 'Request parameter "grant_type" is missing')
         if parameters["grant_type"] != "client_credentials":
@@ -236,7 +226,7 @@ class AuthorizationServer:
             "scope": parameters.get("scope", ""),
             "token_type": "bearer",
         }
-        return Answer(HTTPStatus.OK, body, NO_STORE)
+        return ServerResponse(HTTPStatus.OK, body, NO_STORE)
 
     def _issue(self, client: Client) -> tuple[str, float]:
         access_token = f"{secrets.token_urlsafe(32)}.{secrets.token_urlsafe(32)}"
@@ -252,7 +242,7 @@ class AuthorizationServer:
 
 def _unauthenticated(method: str, hint: str = "", *, debug: str = "") -> Refusal:
     """Refuse a client; RFC 6749 section 5.2 wants a challenge if it used the header."""
-    challenge = CHALLENGE if method == "client_secret_basic" else None
+    challenge = CHALLENGE if method == "client_secret_basic" else {}
     return Refusal("invalid_client", hint, HTTPStatus.UNAUTHORIZED, challenge, debug=debug)
 
 
@@ -273,7 +263,7 @@ def _parameters(request: Request) -> dict[str, str]:
     return {name: value for name, value in pairs if value}
 
 
-def _credentials(authorization: str | None, parameters: Mapping[str, str]) -> Credentials:
+def _credentials(authorization: str | None, parameters: Mapping[str, str]) -> PresentedCredentials:
     """Find the one way in which the client proves itself (RFC 6749 section 2.3)."""
     ways = [authorization, parameters.get("client_secret"), parameters.get("client_assertion")]
     if sum(way is not None for way in ways) > 1:
@@ -282,14 +272,16 @@ def _credentials(authorization: str | None, parameters: Mapping[str, str]) -> Cr
     if authorization is None:
         if client_id is None:
             raise Refusal("invalid_request", NO_CREDENTIALS)
-        return Credentials("client_secret_post", client_id, parameters.get("client_secret", ""))
+        return PresentedCredentials(
+            "client_secret_post", client_id, parameters.get("client_secret", "")
+        )
     basic = _basic(authorization)
     if client_id not in (None, basic.client_id):
         raise Refusal("invalid_request", "client_id differs between header and body")
     return basic
 
 
-def _basic(authorization: str) -> Credentials:
+def _basic(authorization: str) -> PresentedCredentials:
     """Read a Basic header whose two halves are form-encoded (RFC 6749 section 2.3.1).
 
     Hydra takes any other header for none at all, and then misses the credentials in the body.
@@ -306,7 +298,9 @@ def _basic(authorization: str) -> Credentials:
         if broken := BROKEN_ESCAPE.search(raw):
             debug = f'invalid URL escape "{raw[broken.start() :][:3]}"'
             raise Refusal("invalid_request", NOT_DECODED.format(part=part), debug=debug)
-    return Credentials("client_secret_basic", unquote_plus(client_id), unquote_plus(secret))
+    return PresentedCredentials(
+        "client_secret_basic", unquote_plus(client_id), unquote_plus(secret)
+    )
 
 
 class _Listener(ThreadingHTTPServer):
@@ -345,7 +339,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def __init__(
         self,
-        answer: Callable[[Request], Answer],
+        answer: Callable[[Request], ServerResponse],
         connection: socket.socket,
         address: tuple[str, int],
         server: socketserver.BaseServer,
@@ -367,7 +361,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_PATCH = do_DELETE = do_POST = _serve  # noqa: N815  # names of http.server
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: ServerResponse) -> None:
         body = json.dumps(answer.body).encode()
         head = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         self.send_response(answer.status)

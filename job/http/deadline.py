@@ -2,48 +2,121 @@
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+KEEP_S = 5.0
 
-def call(function: Callable[[], T], seconds: float, abort: Callable[[], None]) -> T:
-    """Return what `function` returns or raise what it raises, run in a thread of its own.
 
-    When `seconds` pass first, `abort()` is called and TimeoutError raised at once; what the
-    function does afterwards is ignored. `abort` has to make it end, and must not block or raise.
+class Threads:
+    """Makes calls in threads of its own, each of which is kept for the next call unless it is late.
+
+    A new thread goes on on another core, with cold caches: a third of the cost of an exchange.
     """
-    return _Worker(function).finish(seconds, abort)
 
+    def __init__(self, keep_s: float = KEEP_S) -> None:
+        """Start none yet. One that has waited for so long for another call ends."""
+        self._keep_s = keep_s
+        self._idle: list[_Thread] = []
 
-class _Worker(threading.Thread, Generic[T]):
-    """A thread for one function; a daemon, so that no process waits for it."""
+    def call(self, function: Callable[[], T], seconds: float, abort: Callable[[], None]) -> T:
+        """Return what `function` returns or raise what it raises.
 
-    def __init__(self, function: Callable[[], T]) -> None:
-        super().__init__(target=self._work, args=(function,), name="deadline", daemon=True)
-        self._results: list[T] = []
-        self._errors: list[BaseException] = []
-
-    def finish(self, seconds: float, abort: Callable[[], None]) -> T:
-        """Run, and give the outcome or abort."""
-        finished = False
+        When `seconds` pass first, `abort()` is called and TimeoutError raised at once; what the
+        function does afterwards is ignored. `abort` has to make it end, and must not block or
+        raise.
+        """
+        call, thread, finished = _Call(function), self._thread(), False
         try:
-            self.start()
-            self.join(seconds)
-            # Looked at once: what an abort brings about must never pass for a result.
-            finished = bool(self._results or self._errors)
+            thread.calls.put(call)
+            finished = call.wait(seconds)
         finally:
             if not finished:
+                thread.is_late = True
                 abort()
         if not finished:
             msg = f"no result within {seconds:g} s"
             raise TimeoutError(msg)
+        return call.outcome()
+
+    def _thread(self) -> "_Thread":
+        """Take the thread that was used last, or start one."""
+        with suppress(IndexError):
+            return self._idle.pop()
+        thread = _Thread(self._idle, self._keep_s)
+        thread.start()
+        return thread
+
+
+def call(function: Callable[[], T], seconds: float, abort: Callable[[], None]) -> T:
+    """Make one call as `Threads.call` does, in a thread that is not kept."""
+    return Threads(keep_s=0.0).call(function, seconds, abort)
+
+
+class _Call(Generic[T]):
+    """One call, and what became of it."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._results: list[T] = []
+        self._errors: list[BaseException] = []
+        # Not a queue: before Python 3.12, a signal has SimpleQueue.get find nothing too early.
+        self._running = threading.Lock()
+        self._running.acquire()
+
+    def make(self) -> None:
+        try:
+            self._results.append(self._function())
+        except BaseException as error:  # noqa: BLE001  # it is raised again, in the caller's thread
+            self._errors.append(error)
+
+    def end(self) -> None:
+        self._running.release()
+
+    def wait(self, seconds: float) -> bool:
+        return self._running.acquire(timeout=seconds)
+
+    def outcome(self) -> T:
+        """Give what came of it away: an error that is kept would keep all that its frames hold."""
         if self._errors:
             raise self._errors.pop()
         return self._results.pop()
 
-    def _work(self, function: Callable[[], T]) -> None:
-        try:
-            self._results.append(function())
-        except BaseException as error:  # noqa: BLE001  # it is raised again, in the caller's thread
-            self._errors.append(error)
+
+class _Thread(threading.Thread):
+    """A thread of Threads; a daemon, so that no process waits for it."""
+
+    def __init__(self, idle: "list[_Thread]", keep_s: float) -> None:
+        super().__init__(name="deadline", daemon=True)
+        self.calls: SimpleQueue[_Call[Any]] = SimpleQueue()
+        self.is_late = False
+        self._idle = idle
+        self._keep_s = keep_s
+
+    def run(self) -> None:
+        """Make the calls that come, until none has come for long or one was late."""
+        while self._make_one():
+            pass
+
+    def _make_one(self) -> bool:
+        """Make the next call; tell whether another may follow. While it waits it holds nothing."""
+        call = self._next()
+        if call is None:
+            return False
+        call.make()
+        is_late = self.is_late
+        if not is_late:
+            self._idle.append(self)
+        call.end()
+        return not is_late
+
+    def _next(self) -> _Call[Any] | None:
+        with suppress(Empty):
+            return self.calls.get(timeout=self._keep_s)
+        with suppress(ValueError):
+            self._idle.remove(self)
+            return None
+        return self.calls.get()  # somebody has just taken this thread

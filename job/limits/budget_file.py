@@ -6,12 +6,12 @@ spent, what can't be written is kept in memory, and no exchange fails of it.
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from job.core.tokens import END_OF_TIME
+from job.files import read_regular, write_atomically
 
 MAX_BYTES = 4_194_304
 
@@ -52,38 +52,15 @@ class BudgetFile:
         """Replace what is kept, atomically; readable by this user alone."""
         told = [spending.told.get(is_over, 0.0) for is_over in (False, True)]
         document = {"client": self._client, "spent": spending.spent, "told": told}
-        # Named as the sink's own, whose leftovers are swept at the start.
-        temporary = os.path.join(self._folder, f".{self._name}.{os.urandom(8).hex()}.tmp")
-        try:
-            _write_new(temporary, json.dumps(document).encode())
-            os.rename(temporary, self.path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(temporary)
+        contents = {os.path.basename(self.path): json.dumps(document).encode()}
+        with suppress(OSError):
+            write_atomically(self._folder, contents)
 
     def _document(self) -> Mapping[str, Any]:
         with suppress(OSError, ValueError, RecursionError):
-            document = json.loads(_content(self.path))
+            document = json.loads(read_regular(self.path, MAX_BYTES) or b"")
             return document if isinstance(document, dict) else {}
         return {}
-
-
-def _content(path: str) -> bytes:
-    """Return what a regular file holds, up to MAX_BYTES, and nothing of whatever else is there."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return os.read(descriptor, MAX_BYTES) if is_file else b""
-    finally:
-        os.close(descriptor)
-
-
-def _write_new(path: str, content: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(path, flags, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _is_time(value: object) -> bool:

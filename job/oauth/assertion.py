@@ -1,7 +1,5 @@
 """Assertions: short-lived JWTs that say who the client is (RFC 7523), made here or by others."""
 
-import base64
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +11,12 @@ from job.core.clock import Clock
 from job.core.errors import SecretUnavailable
 from job.core.secret import Secret
 from job.core.text import duration
+from job.oauth.jwt_claims import claims_of
 from job.oauth.keys import SigningKey
 
 BACKDATED_S = 5
 """A clock that is a little ahead of the server's makes no assertion that is not valid yet."""
 JTI_BYTES = 24
-JWT_PARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +88,11 @@ class ForeignAssertion:
 
 
 def _claims(assertion: str) -> Mapping[str, Any]:
-    """Return the claims of what looks like a signed JWT (RFC 7515 section 3.1)."""
-    parts = assertion.split(".")
-    if len(parts) == JWT_PARTS and all(parts):
-        header, claims = _object(parts[0]), _object(parts[1])
-        if header is not None and claims is not None:
-            return claims
+    claims = claims_of(assertion)
+    if claims is not None:
+        return claims
     raise SecretUnavailable(
         "client_assertion_unusable",
         "what client_assertion gives is no signed JWT (three parts of base64url, joined by "
         "points); check its source",
     )
-
-
-def _object(part: str) -> dict[str, Any] | None:
-    try:
-        padded = part + "=" * (-len(part) % 4)
-        parsed = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (ValueError, RecursionError):  # binascii's errors are ValueErrors
-        return None
-    return parsed if isinstance(parsed, dict) else None

@@ -11,7 +11,7 @@ from job.core.tokens import Token
 from job.http.transport import Transport
 from job.oauth.metadata import Metadata, metadata_of, places_of
 from job.oauth.request import get_request
-from job.oauth.token_response import Answer
+from job.oauth.token_response import TokenResponse
 
 MAX_AGE_S = 3_600.0
 """Endpoints move rarely, and when one refuses a client the metadata is asked for again at once."""
@@ -78,7 +78,7 @@ class Discovery:
     def _read(self, place: str) -> Metadata:
         sent_at = self._clock().wall
         reply = self._transport.send(get_request(place))
-        return metadata_of(self._issuer, place, Answer(*reply, sent_at))
+        return metadata_of(self._issuer, place, TokenResponse(*reply, sent_at))
 
 
 class DiscoveredSource:

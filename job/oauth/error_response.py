@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected, ResponseInvalid
-from job.oauth.token_response import Answer, http_date, number_of
+from job.oauth.token_response import TokenResponse, http_date, number_of
 
 TEXT_LENGTH = 200
 SEARCHED_LENGTH = 4096
@@ -118,7 +118,7 @@ _PLACE = re.compile(r"(?:https?://[\w.:\[\]-]+)?/[\w.~/%-]*", re.ASCII)
 
 
 def error_response_of(
-    answer: Answer, members: Mapping[str, Any] | None, *, signed: bool = False
+    answer: TokenResponse, members: Mapping[str, Any] | None, *, signed: bool = False
 ) -> ExchangeError:
     """Return the error that an answer without a token means.
 
@@ -140,7 +140,7 @@ def error_response_of(
     return _error(kind, code, sentence, answer, said)
 
 
-def _verdict(answer: Answer, members: Mapping[str, Any], text: str) -> tuple[int, str]:
+def _verdict(answer: TokenResponse, members: Mapping[str, Any], text: str) -> tuple[int, str]:
     """Return the status that counts and a code.
 
     With a status of success the body's number is what counts: some servers answer everything with
@@ -170,7 +170,9 @@ def _is_misnamed(status: int, code: str, text: str) -> bool:
     return status == UNAUTHORIZED and code in TRANSIENT_CODES
 
 
-def _code_without_a_name(answer: Answer, members: Mapping[str, Any], number: int | None) -> str:
+def _code_without_a_name(
+    answer: TokenResponse, members: Mapping[str, Any], number: int | None
+) -> str:
     if not answer.succeeded:
         return f"http_{answer.status}"
     if number is not None:
@@ -212,7 +214,7 @@ def _about_clocks(skew_s: float) -> str:
     )
 
 
-def retry_after(answer: Answer) -> float | None:
+def retry_after(answer: TokenResponse) -> float | None:
     """Return the server's wish (RFC 9110 section 10.2.3) in seconds, or None if it is no wish.
 
     A date is measured against the answer's own Date, so that no clock of ours matters.
@@ -227,7 +229,7 @@ def retry_after(answer: Answer) -> float | None:
 
 
 def _error(
-    kind: type[ExchangeError], code: str, sentence: str, answer: Answer, said: str
+    kind: type[ExchangeError], code: str, sentence: str, answer: TokenResponse, said: str
 ) -> ExchangeError:
     message = f"{sentence} (HTTP {answer.status})"
     shown = answer.show(said, TEXT_LENGTH)
@@ -236,7 +238,7 @@ def _error(
     return kind(code, message, http_status=answer.status, retry_after=retry_after(answer))
 
 
-def _redirected(answer: Answer) -> ExchangeError:
+def _redirected(answer: TokenResponse) -> ExchangeError:
     """Refuse to follow: the client secret would travel along."""
     place = answer.headers.get("location", "").partition("?")[0]
     sentence = "the server redirects, which is never followed; set token_url to the final address"

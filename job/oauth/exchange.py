@@ -15,7 +15,7 @@ from job.http.transport import Transport
 from job.oauth.introspection import introspected
 from job.oauth.request import TokenRequest, prepared
 from job.oauth.response import read_token
-from job.oauth.token_response import Answer, ResponseRules
+from job.oauth.token_response import ResponseRules, TokenResponse
 
 # A JWT begins with a brace, and a brace in Base64 with one of these.
 _ASSERTION = re.compile(r"(?<![\w-])e[wy][\w-]+\.[\w-]+\.[\w-]+")
@@ -43,7 +43,7 @@ class ClientCredentials:
         """
         return self.read(self.ask(self.request))
 
-    def read(self, answer: Answer) -> Token:
+    def read(self, answer: TokenResponse) -> Token:
         """Return the token of an answer, with its expiry; raises an ExchangeError."""
         token = read_token(answer, self.rules)
         if token.expiry_source == "default" and self.introspection_url:
@@ -65,7 +65,7 @@ class ClientCredentials:
             notes = (token.note, f"default_lifetime counts, for the expiry is not known: {error}")
             return replace(token, note="; ".join(filter(None, notes)))
 
-    def ask(self, asked: TokenRequest, *secrets: Secret) -> Answer:
+    def ask(self, asked: TokenRequest, *secrets: Secret) -> TokenResponse:
         """Send a request with the client's proof and return the answer; raises an ExchangeError.
 
         `secrets` are values in the request that the server may echo.
@@ -73,7 +73,7 @@ class ClientCredentials:
         sending = prepared(asked, self.auth)
         sent_at = self.clock().wall
         reply = self.transport.send(sending)
-        return Answer(*reply, sent_at, (*secrets, *self._secrets(sending)))
+        return TokenResponse(*reply, sent_at, (*secrets, *self._secrets(sending)))
 
     def _secrets(self, sent: PreparedRequest) -> tuple[Secret, ...]:
         """Return what a server may echo: the client secret, and the credentials made of it."""

@@ -1,18 +1,17 @@
 """How long a token lives: which of the server's claims is believed. Pure."""
 
-import base64
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from job.core.errors import ResponseInvalid
+from job.oauth.jwt_claims import claims_of
 from job.oauth.token_response import (
-    Answer,
     ResponseRules,
+    TokenResponse,
     around,
     at,
     http_date,
-    members_of,
     number_of,
 )
 
@@ -21,7 +20,6 @@ ExpirySource = Literal["lifetime", "expires_in", "expires_at", "introspection", 
 TEN_YEARS_S = 315_360_000
 FIRST_MILLISECONDS = 100_000_000_000
 """As seconds this is the year 5138: an instant from here on is in milliseconds."""
-JWT_PARTS = 3
 
 # These are a life with some servers and an instant with others: the size tells.
 EITHER = (
@@ -57,7 +55,7 @@ class Life(NamedTuple):
 
 
 def lifetime_of(
-    token: str, members: Mapping[str, Any], answer: Answer, rules: ResponseRules
+    token: str, members: Mapping[str, Any], answer: TokenResponse, rules: ResponseRules
 ) -> Life:
     """Return the life of a token from the moment before its request was sent.
 
@@ -76,7 +74,7 @@ def lifetime_of(
     return min(believed, default=Life(rules.default_lifetime, "default"))
 
 
-def remaining(value: object, answer: Answer) -> float | None:
+def remaining(value: object, answer: TokenResponse) -> float | None:
     """Return the seconds from an answer to an instant in it, by the server's clock, at least 1.
 
     None for what is no instant or over ten years away; raises ResponseInvalid for what is over.
@@ -98,7 +96,7 @@ def _configured(rules: ResponseRules) -> Life | None:
     return None if rules.lifetime is None else Life(rules.lifetime, "lifetime")
 
 
-def _told(members: Mapping[str, Any], answer: Answer, rules: ResponseRules) -> Life | None:
+def _told(members: Mapping[str, Any], answer: TokenResponse, rules: ResponseRules) -> Life | None:
     """Return the life that the answer tells, beside the token or at its top."""
     layers = around(members, rules.token_path)
     if rules.expiry_path:
@@ -123,7 +121,7 @@ def _relative(members: Mapping[str, Any], unit_s: float) -> Life | None:
     return None
 
 
-def _absolute(members: Mapping[str, Any], answer: Answer) -> Life | None:
+def _absolute(members: Mapping[str, Any], answer: TokenResponse) -> Life | None:
     for value in _values(members, ABSOLUTE):
         seconds = remaining(value, answer)
         if seconds is not None:
@@ -131,16 +129,9 @@ def _absolute(members: Mapping[str, Any], answer: Answer) -> Life | None:
     return None
 
 
-def _jwt(token: str, answer: Answer) -> Life | None:
+def _jwt(token: str, answer: TokenResponse) -> Life | None:
     """Read `exp` (RFC 7519 section 4.1.4) without verifying: we judge the life, not the claims."""
-    parts = token.split(".")
-    if len(parts) != JWT_PARTS:
-        return None
-    try:
-        claims = members_of(base64.urlsafe_b64decode(parts[1] + "=="))
-    except ValueError:
-        return None
-    seconds = remaining((claims or {}).get("exp"), answer)
+    seconds = remaining((claims_of(token) or {}).get("exp"), answer)
     return None if seconds is None else Life(seconds, "jwt")
 
 

@@ -7,10 +7,10 @@ from job.core.errors import ResponseInvalid
 from job.core.tokens import Token
 from job.oauth.error_response import error_response_of
 from job.oauth.expiry import remaining
-from job.oauth.token_response import Answer, members_of
+from job.oauth.token_response import TokenResponse, members_of
 
 
-def introspected(token: Token, answer: Answer) -> Token:
+def introspected(token: Token, answer: TokenResponse) -> Token:
     """Return the token with the expiry that an introspection answer gives (section 2.2).
 
     Raises ExchangeError for an answer that gives none, or calls the token inactive: a server says

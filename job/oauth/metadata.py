@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from job.core.errors import ExchangeError, RequestRejected
 from job.oauth.error_response import TRANSIENT_STATUSES, error_response_of
-from job.oauth.token_response import Answer, members_of
+from job.oauth.token_response import TokenResponse, members_of
 
 DEFAULT_METHODS = ("client_secret_basic",)
 """What a server takes that doesn't say (RFC 8414 section 2)."""
@@ -44,7 +44,7 @@ def places_of(issuer: str) -> tuple[str, ...]:
     )
 
 
-def metadata_of(issuer: str, place: str, answer: Answer) -> Metadata:
+def metadata_of(issuer: str, place: str, answer: TokenResponse) -> Metadata:
     """Return the metadata in an answer.
 
     Raises an ExchangeError for an answer that is none, and for one whose `issuer` is not the very
@@ -76,7 +76,7 @@ def metadata_of(issuer: str, place: str, answer: Answer) -> Metadata:
     )
 
 
-def _refused(answer: Answer, members: Mapping[str, Any] | None, place: str) -> ExchangeError:
+def _refused(answer: TokenResponse, members: Mapping[str, Any] | None, place: str) -> ExchangeError:
     """Return why there is no document: what may pass by itself keeps its own words."""
     error = error_response_of(answer, members)
     passes = answer.status in TRANSIENT_STATUSES or not 200 <= answer.status < 500  # noqa: PLR2004  # HTTP's ranges

@@ -12,7 +12,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from job import __version__
-from job.http.transport import translating
+from job.http.faults import translating
 
 RequestFormat = Literal["form", "json", "query"]
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]

@@ -14,8 +14,8 @@ from job.core.tokens import Token
 from job.oauth.error_response import error_response_of
 from job.oauth.expiry import TEN_YEARS_S, lifetime_of
 from job.oauth.token_response import (
-    Answer,
     ResponseRules,
+    TokenResponse,
     around,
     at,
     members_of,
@@ -36,7 +36,7 @@ _NAME = re.compile(r"[A-Za-z_]{1,40}")
 MAX_DEPTH = 4
 
 
-def read_token(answer: Answer, rules: ResponseRules) -> Token:
+def read_token(answer: TokenResponse, rules: ResponseRules) -> Token:
     """Return the token of an answer (RFC 6749 section 5.1).
 
     Raises EndpointUnavailable, RequestRejected or ResponseInvalid, and nothing else, whatever
@@ -69,13 +69,13 @@ def read_token(answer: Answer, rules: ResponseRules) -> Token:
     )
 
 
-def _guarded(answer: Answer, value: object) -> Answer:
+def _guarded(answer: TokenResponse, value: object) -> TokenResponse:
     """Return the answer with its own token among what no message shows."""
     known = (Secret(value),) if isinstance(value, str) else ()
     return replace(answer, secrets=(*answer.secrets, *known))
 
 
-def _unreadable(answer: Answer) -> ResponseInvalid:
+def _unreadable(answer: TokenResponse) -> ResponseInvalid:
     """Say what came instead of JSON, and what to set."""
     start = answer.body[:200].lstrip().lower()
     what = "is no JSON object; check token_url and request_format"
@@ -87,7 +87,7 @@ def _unreadable(answer: Answer) -> ResponseInvalid:
 
 
 def _without_token(
-    answer: Answer, members: Mapping[str, Any], rules: ResponseRules
+    answer: TokenResponse, members: Mapping[str, Any], rules: ResponseRules
 ) -> ExchangeError:
     """Say why there is no token, or where one seems to be."""
     error = error_response_of(answer, members, signed=rules.signed)
@@ -107,11 +107,11 @@ def _places(members: Mapping[str, Any], depth: int) -> Iterator[str]:
             yield from (f"{name}.{rest}" for rest in _places(value, depth - 1))
 
 
-def _invalid(answer: Answer, code: str, what: str) -> ResponseInvalid:
+def _invalid(answer: TokenResponse, code: str, what: str) -> ResponseInvalid:
     return ResponseInvalid(code, f"the server's answer {what}", http_status=answer.status)
 
 
-def _access_token(answer: Answer, value: object) -> str:
+def _access_token(answer: TokenResponse, value: object) -> str:
     """Return the value if a header can carry it: visible ASCII.
 
     RFC 6750 section 2.1 allows less, but real tokens have `^`, `#`, `!` and `:`.
@@ -122,7 +122,7 @@ def _access_token(answer: Answer, value: object) -> str:
     raise _invalid(answer, "illegal_access_token", what)
 
 
-def _token_type(answer: Answer, fields: Mapping[str, Any], rules: ResponseRules) -> str:
+def _token_type(answer: TokenResponse, fields: Mapping[str, Any], rules: ResponseRules) -> str:
     """Return "Bearer", or the configured type.
 
     A token whose type we don't understand must not be used (section 7.1), and one that is bound

@@ -1,7 +1,6 @@
 """What came back from the token endpoint, and how its body and its dates are read. Pure."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ MAX_DIGITS = 20
 MAX_FORM_LENGTH = 65_536
 MAX_FORM_FIELDS = 100
 MAX_NUMBER_LENGTH = 32
+BEYOND_FLOATS = 2**1023
 SANE_SKEW_S = 86_400.0
 """A server's Date further away than this says nothing about the server's clock."""
 
@@ -25,7 +25,7 @@ _FORM = re.compile(r"(?:[\w.~%+-]+=[^\s<>\"{}&]*&)*(?:access_token|error)=[^\s<>
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TokenResponse:
     """One HTTP answer. Header names are lower case; `sent_at` is epoch seconds before sending.
 
     `secrets` are the values of the request that a server may echo; no message ever shows them.
@@ -146,9 +146,10 @@ def number_of(value: object) -> float | None:
         if len(text) > MAX_NUMBER_LENGTH or not _NUMBER.fullmatch(text):
             return None
         return float(text)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    # Neither infinity nor NaN passes, nor an integer that no float can hold.
+    return float(value) if abs(value) < BEYOND_FLOATS else None
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""An observer in a thread of its own, so that a log whose reader hangs holds nobody up."""
+"""An observer in a thread of its own, so that a log whose reader hangs delays nothing."""
 
 import threading
 from collections import deque
@@ -14,9 +14,9 @@ MOST_WAITING = 1000
 class BackgroundReporter:
     """Hands events to an observer one after the other, in their order.
 
-    The oldest are dropped when over MOST_WAITING wait. An observer that raises loses that event.
-    At the end of the with-block it has `drain_s` seconds to observe what waits; `hangs` then tells
-    whether that was too little.
+    Beyond MOST_WAITING the oldest are dropped. An observer that raises loses that event.
+    At the end of the with-block it has `drain_s` seconds for what still waits; `hangs` then tells
+    whether that was too short.
     """
 
     def __init__(self, observe: Callable[[Event], None], drain_s: float) -> None:
@@ -29,7 +29,7 @@ class BackgroundReporter:
         self._thread = threading.Thread(target=self._work, name="observer", daemon=True)
 
     def __call__(self, event: Event) -> None:
-        """Have an event observed; never waits."""
+        """Queue an event; never waits."""
         with self._changed:
             self._waiting.append(event)
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""The things that a hook can do: run a command, call a webhook, signal a process."""
+"""What a hook can do: run a command, call a webhook, signal a process."""
 
 import hashlib
 import hmac
@@ -44,7 +44,7 @@ class CommandHook:
         """Run it and return the beginning of what it printed; raises HookError."""
         facts = occasion.facts()
         named = {f"FRESHTOKEN_{key.upper()}": str(value or "") for key, value in facts.items()}
-        # Files in memory and not pipes: no child of a child can hold us up by keeping one open.
+        # Files in memory instead of pipes: a grandchild that keeps one open can't delay us.
         with _scratch(json.dumps(facts).encode()) as told, _scratch(b"") as output:
             status = self._run(told, output, {**self.environ, **named})
             output.seek(0)
@@ -84,7 +84,7 @@ class WebhookHook:
     """Posts the facts of the occasion as JSON; any 2xx is a success.
 
     With a `secret` the request carries `Freshtoken-Signature: t=SECONDS,v1=HEX`: the HMAC-SHA256
-    (RFC 2104) of the seconds, a dot and the body. The host alone is ever told to people.
+    (RFC 2104) of the seconds, a dot and the body. People are told the host alone.
     """
 
     url: str = field(repr=False)
@@ -130,7 +130,7 @@ class SignalHook:
         """Return what the log calls it."""
         return f"signal:{os.path.basename(self.pidfile)}"
 
-    def run(self, occasion: Occasion) -> str:  # noqa: ARG002  # a signal says nothing more
+    def run(self, occasion: Occasion) -> str:  # noqa: ARG002  # a signal carries nothing
         """Send it; raises HookError where there is no such process."""
         try:
             with open(self.pidfile, encoding="ascii") as file:
@@ -141,7 +141,9 @@ class SignalHook:
         except ValueError:
             raise HookError(f"{self.pidfile} holds no process number; check the path") from None
         if number <= 1:
-            raise HookError(f"{self.pidfile} holds {number}, which is nobody to signal")
+            raise HookError(
+                f"{self.pidfile} holds {number}, and no process of that number may be signalled"
+            )
         try:
             os.kill(number, self.number)
         except OSError as error:

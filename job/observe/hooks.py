@@ -1,7 +1,7 @@
-"""What the operator wants done when a token changes, or is in trouble: beside the work.
+"""Hooks: what the operator wants done when a token changes, or when its readers are at risk.
 
-Each hook has a thread while it is at work, so it delays no refresh and no other hook. One that
-fails is tried again with backoff, and the newest occasion takes the place of one that waits.
+Each hook has a thread of its own while it runs, so it delays no refresh and no other hook. A hook
+that fails is tried again with backoff, and a newer occasion replaces one that waits.
 """
 
 import threading
@@ -24,18 +24,18 @@ from job.core.events import (
 from job.core.schedule import backoff
 
 RETRY_CAP_S = 300.0
-What = Literal["refreshed", "at_risk", "recovered"]
+Occurrence = Literal["refreshed", "at_risk", "recovered"]
 
 
 class HookError(Exception):
-    """Raised when a hook did not do its work; the text says why, and holds no secret."""
+    """Raised when a hook failed; the text says why, and holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """Why a hook runs. The token itself is never among the facts."""
+    """Why a hook runs. Its facts never include the token itself."""
 
-    event: What
+    event: Occurrence
     token: str
     sink: str
     at: int
@@ -43,7 +43,7 @@ class Occasion:
     expires_at: int | None = None
 
     def facts(self) -> dict[str, str | int | None]:
-        """Return what hooks are told, by the names of docs/hooks.md."""
+        """Return what a hook is given, by the names of docs/hooks.md."""
         return {
             "event": self.event,
             "token": self.token,
@@ -96,8 +96,8 @@ class Hooks:
         """Run nothing yet.
 
         `hooks_of` gives the hooks of a token in the configuration in force; `is_well` tells whether
-        no reader of a token is at risk; `report` is told how each hook went; `retry_s` is the wait
-        after so many failures.
+        no reader of a token is at risk; `report` takes the outcome of each run; `retry_s` is the
+        wait after so many failures.
         """
         self._hooks_of = hooks_of
         self._is_well = is_well
@@ -106,10 +106,10 @@ class Hooks:
         self._retry_s = retry_s
         self._troubled: set[str] = set()
         self._expiries: dict[str, tuple[str, int]] = {}
-        self._errands: dict[tuple[str, str], _Errand] = {}
+        self._runs: dict[tuple[str, str], _HookRun] = {}
 
     def observe(self, event: Event) -> None:
-        """Have done what an event calls for; never waits."""
+        """Start the hooks that an event calls for; never waits."""
         if isinstance(event, TokenEvent):
             for occasion in self._occasions(event):
                 hooks = self._hooks_of(event.token)
@@ -117,19 +117,19 @@ class Hooks:
                 self._send(hooks.on_refresh if is_news else hooks.on_trouble, occasion)
 
     def settle(self, seconds: float) -> None:
-        """Wait until no hook is at work or waits for another try, but not beyond `seconds`."""
+        """Wait until no hook runs or waits for another try, but no longer than `seconds`."""
         until = self._clock().boot + seconds
-        for errand in self._errands.values():
-            errand.join(max(until - self._clock().boot, 0.0))
+        for run in self._runs.values():
+            run.join(max(until - self._clock().boot, 0.0))
 
     def finish(self, seconds: float) -> None:
-        """Wait up to `seconds` for the hooks at work; none is tried again after that."""
+        """Wait up to `seconds` for the hooks that run; none is tried again after that."""
         until = self._clock().boot + seconds
-        for errand in self._errands.values():
-            errand.finish(max(until - self._clock().boot, 0.0))
+        for run in self._runs.values():
+            run.finish(max(until - self._clock().boot, 0.0))
 
     def _occasions(self, event: TokenEvent) -> Iterator[Occasion]:
-        """Yield what an event means for hooks."""
+        """Yield the occasions that an event gives to run hooks."""
         at = int(self._clock().wall)
         match event:
             case TokenRefreshed():
@@ -157,13 +157,13 @@ class Hooks:
     def _send(self, hooks: Iterable[Hook], occasion: Occasion) -> None:
         for hook in hooks:
             key = (occasion.token, hook.label)
-            fresh = _Errand(self._report, self._clock, self._retry_s)
-            errand = self._errands.setdefault(key, fresh)
-            errand.send(hook, occasion)
+            fresh = _HookRun(self._report, self._clock, self._retry_s)
+            run = self._runs.setdefault(key, fresh)
+            run.request(hook, occasion)
 
 
-class _Errand:
-    """One hook of one token: at most one run at a time, and one that waits."""
+class _HookRun:
+    """The runs of one hook of one token: at most one at a time, and one that waits."""
 
     def __init__(
         self, report: Callable[[Event], None], clock: Clock, retry_s: Callable[[int], float]
@@ -176,8 +176,8 @@ class _Errand:
         self._is_over = False
         self._changed = threading.Condition()
 
-    def send(self, hook: Hook, occasion: Occasion) -> None:
-        """Run the hook soon; what waited for another run is forgotten."""
+    def request(self, hook: Hook, occasion: Occasion) -> None:
+        """Run the hook soon; an occasion that waited for another run is dropped."""
         with self._changed:
             self._next = (hook, occasion)
             self._changed.notify()
@@ -186,7 +186,7 @@ class _Errand:
                 self._thread.start()
 
     def finish(self, seconds: float) -> None:
-        """Let the run at work end, if it does so in time, and begin no other."""
+        """Give the present run this time to end, and begin no other."""
         with self._changed:
             self._is_over = True
             self._changed.notify()
@@ -199,9 +199,9 @@ class _Errand:
             thread.join(seconds)
 
     def _work(self) -> None:
-        while (todo := self._take()) is not None:
+        while (due := self._take()) is not None:
             failures = 0
-            while not self._try(*todo, failures + 1):
+            while not self._try(*due, failures + 1):
                 failures += 1
                 if self._is_superseded(self._retry_s(failures)):
                     break
@@ -209,10 +209,10 @@ class _Errand:
     def _take(self) -> tuple[Hook, Occasion] | None:
         """Return what to do next; None when all is done."""
         with self._changed:
-            todo, self._next = self._next, None
-            if todo is None:
+            due, self._next = self._next, None
+            if due is None:
                 self._thread = None
-            return todo
+            return due
 
     def _is_superseded(self, wait_s: float) -> bool:
         """Wait before another try, and tell whether it is not worth making any more."""

@@ -16,7 +16,7 @@ from waitress.server import create_server
 
 from job import __version__
 from job.core.clock import Clock
-from job.observe.status_board import TokenView, worst_first
+from job.observe.status import RefresherStatus, worst_first
 
 THREADS = 4
 CONNECTIONS = 100
@@ -50,7 +50,7 @@ class Page(NamedTuple):
     script: str
 
 
-class Reply(NamedTuple):
+class Response(NamedTuple):
     """What a path answers with."""
 
     status: str
@@ -63,37 +63,37 @@ class Reply(NamedTuple):
 class Site:
     """The WSGI application (PEP 3333). It answers GET and HEAD of five paths, and nothing else.
 
-    `views` is how the tokens fare, `metrics` gives the exposition for an Accept header, `alive`
-    tells whether the sweep runs, `page` makes the status page out of the views, the time and what
-    is searched for.
+    `statuses` gives the tokens, `metrics` the exposition for an Accept header; `alive` tells
+    whether the sweep runs, `page` makes the status page out of the tokens, the time and what is
+    searched for.
     """
 
-    views: Callable[[], list[TokenView]]
+    statuses: Callable[[], list[RefresherStatus]]
     metrics: Callable[[str], tuple[bytes, str]]
     alive: Callable[[], bool]
-    page: Callable[[list[TokenView], float, str], Page]
+    page: Callable[[list[RefresherStatus], float, str], Page]
     clock: Clock
 
     def __call__(
         self, environ: Mapping[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer one request."""
-        reply = self._reply(environ)
+        response = self._response(environ)
         head = [
-            ("Content-Type", reply.kind),
-            ("Content-Length", str(len(reply.body))),
-            ("Content-Security-Policy", reply.policy),
+            ("Content-Type", response.kind),
+            ("Content-Length", str(len(response.body))),
+            ("Content-Security-Policy", response.policy),
             *HEADERS,
         ]
-        if reply.status.startswith("405"):
+        if response.status.startswith("405"):
             head.append(("Allow", "GET, HEAD"))
-        start_response(reply.status, head)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
+        start_response(response.status, head)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
 
-    def _reply(self, environ: Mapping[str, Any]) -> Reply:
+    def _response(self, environ: Mapping[str, Any]) -> Response:
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             return _text("405 Method Not Allowed", "only GET and HEAD are answered")
-        answers: Mapping[str, Callable[[], Reply]] = {
+        answers: Mapping[str, Callable[[], Response]] = {
             "/": lambda: self._page(environ.get("QUERY_STRING", "")),
             "/healthz": self._health,
             "/readyz": self._readiness,
@@ -103,42 +103,47 @@ class Site:
         answer = answers.get(environ["PATH_INFO"])
         return answer() if answer else _text("404 Not Found", f"there are {', '.join(answers)}")
 
-    def _metrics(self, accept: str) -> Reply:
+    def _metrics(self, accept: str) -> Response:
         body, kind = self.metrics(accept)
-        return Reply("200 OK", kind, body)
+        return Response("200 OK", kind, body)
 
-    def _page(self, query: str) -> Reply:
+    def _page(self, query: str) -> Response:
         sought = dict(parse_qsl(query)).get("q", "")
-        html, style, script = self.page(worst_first(self.views()), self.clock().wall, sought)
+        html, style, script = self.page(worst_first(self.statuses()), self.clock().wall, sought)
         policy = POLICY.format(style=style, script=script)
-        return Reply("200 OK", "text/html; charset=utf-8", html.encode(), policy)
+        return Response("200 OK", "text/html; charset=utf-8", html.encode(), policy)
 
-    def _health(self) -> Reply:
+    def _health(self) -> Response:
         if self.alive():
             return _text("200 OK", "ok")
         return _text("503 Service Unavailable", "the sweep has stopped: restart this process")
 
-    def _readiness(self) -> Reply:
-        lacking = [view for view in self.views() if not view.ready]
+    def _readiness(self) -> Response:
+        lacking = [token for token in self.statuses() if not token.ready]
         if not lacking:
             return _text("200 OK", "ok")
-        lines = (f"{view.name}: {view.state}" for view in worst_first(lacking))
+        lines = (f"{token.name}: {token.state}" for token in worst_first(lacking))
         return _text("503 Service Unavailable", "\n".join(lines))
 
-    def _status(self) -> Reply:
-        views = self.views()
+    def _status(self) -> Response:
+        tokens = self.statuses()
         document = {
             "version": __version__,
             "now": int(self.clock().wall),
-            "ready": all(view.ready for view in views),
+            "ready": all(token.ready for token in tokens),
             "alive": self.alive(),
-            "tokens": [asdict(view) | {"ready": view.ready} for view in views],
+            "tokens": [_members(token) for token in tokens],
         }
-        return Reply("200 OK", "application/json", json.dumps(document).encode())
+        return Response("200 OK", "application/json", json.dumps(document).encode())
 
 
-def _text(status: str, text: str) -> Reply:
-    return Reply(status, "text/plain; charset=utf-8", f"{text}\n".encode())
+def _members(token: RefresherStatus) -> dict[str, Any]:
+    worked_out = ("state", "since", "expires_at", "ready")
+    return asdict(token) | {name: getattr(token, name) for name in worked_out}
+
+
+def _text(status: str, text: str) -> Response:
+    return Response(status, "text/plain; charset=utf-8", f"{text}\n".encode())
 
 
 class Server:

@@ -28,8 +28,8 @@ def log_observer(
 ) -> Callable[[Event], None]:
     """Return an observer that writes each event of at least `level` as one line to `stream`.
 
-    Fields are an allow-list by their types; should a live secret still stand in one, in whatever
-    form, it is masked. `live_secrets` gives those of a token, or all of them for None.
+    The types of the events are the allow-list of fields; a live secret that still stands in one, in
+    any form, is masked. `live_secrets` gives those of a token, or all of them for None.
     """
     silence_libraries()
     logger = structlog.wrap_logger(
@@ -51,7 +51,7 @@ def log_observer(
 
 
 def fields_of(event: Event) -> dict[str, Any]:
-    """Return what is logged of an event beside its name and level."""
+    """Return the fields of an event that are logged beside its name and level."""
     fields = {
         field.name: getattr(event, field.name)
         for field in dataclasses.fields(event)
@@ -72,10 +72,10 @@ def silence_libraries() -> None:
 
 
 def _masking(live_secrets: LiveSecrets) -> Callable[[object, str, Fields], Fields]:
-    """Return the processor that orders the fields, and masks the values of an event's own.
+    """Return the processor that orders the fields and masks the values of the event's own.
 
-    Values and not the whole line: a secret like `:` or `e` must not break the line's JSON, nor may
-    what a renderer makes of a quote in a secret hide it.
+    It masks values, not the whole line: a secret such as `:` or `e` must not break the line's JSON,
+    and the way in which a renderer escapes a quote must not hide a secret.
     """
 
     def masking(_: object, level: str, fields: Fields) -> Fields:
@@ -112,7 +112,7 @@ def _console(*, colors: bool) -> Render:
 
 
 def _dated(name: str, value: object) -> object:
-    """Return epoch seconds as a date; a number that is beyond all dates stays as it is."""
+    """Return epoch seconds as a date; a number beyond all dates stays as it is."""
     if name.endswith("_at") and isinstance(value, int):
         with suppress(ValueError, OverflowError, OSError):
             return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -31,7 +31,7 @@ from job.core.events import (
     TokenRefreshFailed,
     TokenUnchanged,
 )
-from job.observe.status_board import TokenView
+from job.observe.status import RefresherStatus
 
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SUCCESS = "success"
@@ -44,9 +44,9 @@ DURATION = "freshtoken_exchange_duration_seconds"
 class Metrics:
     """The counters, and a Prometheus collector of them and of the board. Thread-safe."""
 
-    def __init__(self, views: Callable[[], list[TokenView]]) -> None:
-        """Begin to count; `views` is asked at each collection."""
-        self._views = views
+    def __init__(self, statuses: Callable[[], list[RefresherStatus]]) -> None:
+        """Begin to count; `statuses` is asked at each collection."""
+        self._statuses = statuses
         self._exchanges: Counter[tuple[str, ...]] = Counter()
         self._writes: Counter[tuple[str, ...]] = Counter()
         self._durations = [0] * (len(BUCKETS_S) + 1)
@@ -118,7 +118,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric: Prometheus's own protocol of a collector."""
-        yield from _gauges(self._views())
+        yield from _gauges(self._statuses())
         yield InfoMetricFamily(
             "freshtoken_build", "The version that runs.", value={"version": __version__}
         )
@@ -141,7 +141,7 @@ def _is_count(sample: Sample) -> bool:
     return math.isfinite(sample.value) and sample.value >= 0
 
 
-def _gauges(views: list[TokenView]) -> Iterator[Metric]:
+def _gauges(statuses: list[RefresherStatus]) -> Iterator[Metric]:
     """Yield what is true of the tokens now."""
     expiry = GaugeMetricFamily(
         "freshtoken_token_expiry_timestamp_seconds",
@@ -157,14 +157,14 @@ def _gauges(views: list[TokenView]) -> Iterator[Metric]:
             ("freshtoken_consecutive_failures", "Failures since the last success."),
         )
     }
-    for view in views:
-        for sink in view.sinks:
+    for token in statuses:
+        for sink in token.sinks:
             if sink.state != "unknown":  # nothing has been looked at yet: say nothing
-                expiry.add_metric((view.name, sink.label), sink.expires_at or 0)
-        failures = view.failures + max(sink.failures for sink in view.sinks)
-        numbers = (view.refresh_at, int(view.ready), view.min_validity_s, failures)
+                expiry.add_metric((token.name, sink.label), sink.expires_at or 0)
+        failures = token.failures + max(sink.failures for sink in token.sinks)
+        numbers = (token.refresh_at, int(token.ready), token.min_validity_s, failures)
         for family, number in zip(per_token.values(), numbers, strict=True):
-            family.add_metric((view.name,), number)
+            family.add_metric((token.name,), number)
     yield expiry
     yield from per_token.values()
 

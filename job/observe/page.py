@@ -15,8 +15,7 @@ from html import escape
 from job import __version__
 from job.core.text import duration
 from job.observe.http import Page
-from job.observe.status_board import WORST_FIRST, Attempt, SinkView, TokenState, TokenView
-from job.observe.wording import WORDS, many, verdict
+from job.observe.status import STATES, Attempt, RefresherStatus, SinkStatus, TokenState, headline
 
 SEARCH_FROM = 10
 """With so many tokens, there is a search."""
@@ -40,7 +39,7 @@ HTML = """\
 <body data-now="{now}">
 <a class="skip" href="#tokens">to the tokens</a>
 <header>
-<h1 id="verdict" class="{state}" data-mark="{mark}">{verdict}</h1>
+<h1 id="verdict" class="{state}" data-mark="{mark}">{headline}</h1>
 <p id="seen">seen {at} UTC</p>
 </header>
 <nav>{search}<div role="status"><p id="counts">{counts}</p></div></nav>
@@ -78,26 +77,26 @@ class StatusPage:
         """Read the two files that lie beside this one."""
         self._style, self._script = map(_content, ("page.css", "page.js"))
 
-    def __call__(self, views: Sequence[TokenView], now: float, query: str = "") -> Page:
+    def __call__(self, tokens: Sequence[RefresherStatus], now: float, query: str = "") -> Page:
         """Return the page that shows these tokens in this order; `now` is in epoch seconds.
 
         `query` leaves out the tokens without that text in name, provider, sinks or state.
         """
-        sentence, title, state = _verdict(views, now)
-        shown = [view for view in views if query.lower() in _words(view)]
+        title, state = headline(tokens, now)
+        shown = [token for token in tokens if query.lower() in _words(token)]
         html = HTML.format(
             reload_s=RELOAD_S,
             title=title,
             state=state,
-            mark=WORDS[state][0],
-            verdict=sentence,
+            mark=STATES[state].mark,
+            headline=headline(tokens, now, _time)[0],
             style=self._style,
             script=self._script,
             now=int(now),
             at=datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            search=SEARCH.format(query=escape(query)) if len(views) >= SEARCH_FROM else "",
-            counts=" ".join(_counts(views)),
-            tokens="\n".join(_token(view, now) for view in shown),
+            search=SEARCH.format(query=escape(query)) if len(tokens) >= SEARCH_FROM else "",
+            counts=" ".join(_counts(tokens)),
+            tokens="\n".join(_token(token, now) for token in shown),
             key=" ".join(_key(*each) for each in KEY),
             version=__version__,
         )
@@ -113,45 +112,35 @@ def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _verdict(views: Sequence[TokenView], now: float) -> tuple[str, str, str]:
-    """Return the one sentence that a person on call wants, as markup and as text, and its state."""
-    failing = sum(view.failures > 0 for view in views)
-    but = f"{failing} of {many(len(views))} can't be refreshed" if failing else ""
-    first = min((view.expires_at or 0 for view in views), default=0)
-    states = [view.state for view in views]
-    title, state = verdict(states, duration(first - now), but)
-    return verdict(states, _time(first, now), but)[0], title, state
-
-
-def _counts(views: Sequence[TokenView]) -> Iterator[str]:
-    counted = Counter(view.state for view in views)
-    for state in WORST_FIRST:
+def _counts(tokens: Sequence[RefresherStatus]) -> Iterator[str]:
+    counted = Counter(token.state for token in tokens)
+    for state in STATES:
         if counted[state]:
             yield f"<span>{_state(state)} {counted[state]}</span>"
 
 
 def _state(state: TokenState) -> str:
-    mark, word = WORDS[state]
-    return f'<span class="state {state}">{mark} {word}</span>'
+    told = STATES[state]
+    return f'<span class="state {state}">{told.mark} {told.word}</span>'
 
 
-def _words(view: TokenView) -> str:
+def _words(token: RefresherStatus) -> str:
     """Return the text that the search looks in."""
-    sinks = (sink.label for sink in view.sinks)
-    return " ".join((view.name, view.provider, WORDS[view.state][1], *sinks)).lower()
+    sinks = (sink.label for sink in token.sinks)
+    return " ".join((token.name, token.provider, STATES[token.state].word, *sinks)).lower()
 
 
-def _token(view: TokenView, now: float) -> str:
-    provider = f" <small>provider {escape(view.provider)}</small>" if view.provider else ""
+def _token(token: RefresherStatus, now: float) -> str:
+    provider = f" <small>provider {escape(token.provider)}</small>" if token.provider else ""
     parts = (
-        f'<li class="{view.state}" data-words="{escape(_words(view))}">',
-        f"<h2>{_state(view.state)} {escape(view.name)}{provider}</h2>",
-        f'<p class="left">{_left(view.expires_at, now)}</p>',
-        _life(view, now),
-        f'<p class="marks">{" · ".join(_marks(view, now))}</p>',
-        _history(view.attempts[-SHOWN_ATTEMPTS:]),
-        f'<ul class="sinks">{"".join(_sink(sink, now) for sink in view.sinks)}</ul>',
-        *_troubles(view, now),
+        f'<li class="{token.state}" data-words="{escape(_words(token))}">',
+        f"<h2>{_state(token.state)} {escape(token.name)}{provider}</h2>",
+        f'<p class="left">{_left(token.expires_at, now)}</p>',
+        _life(token, now),
+        f'<p class="marks">{" · ".join(_marks(token, now))}</p>',
+        _history(token.attempts[-SHOWN_ATTEMPTS:]),
+        f'<ul class="sinks">{"".join(_sink(sink, now) for sink in token.sinks)}</ul>',
+        *_troubles(token, now),
         "</li>",
     )
     return "".join(parts)
@@ -165,19 +154,19 @@ def _left(expires_at: int | None, now: float) -> str:
     return f"<strong>{_time(expires_at, now)}</strong> left"
 
 
-def _marks(view: TokenView, now: float) -> Iterator[str]:
+def _marks(token: RefresherStatus, now: float) -> Iterator[str]:
     """Yield what is to come, and what has been."""
-    what = "next attempt" if view.failures else "next refresh"
-    due = view.refresh_at <= now
-    yield f"{what} now" if due else f"{what} in {_time(view.refresh_at, now)}"
-    if view.obtained_at is not None:
-        yield f"obtained {_ago(view.obtained_at, now)}"
-    if view.failures:
-        yield f"{view.failures} failed attempt{'s'[: view.failures - 1]}"
-    if view.promise_at is not None and view.promise_at > now:
-        yield f"readers are safe for {_time(view.promise_at, now)}"
-    if view.fingerprint is not None:
-        yield f"token {escape(view.fingerprint)}"
+    what = "next attempt" if token.failures else "next refresh"
+    due = token.refresh_at <= now
+    yield f"{what} now" if due else f"{what} in {_time(token.refresh_at, now)}"
+    if token.obtained_at is not None:
+        yield f"obtained {_ago(token.obtained_at, now)}"
+    if token.failures:
+        yield f"{token.failures} failed attempt{'s'[: token.failures - 1]}"
+    if token.promise_at is not None and token.promise_at > now:
+        yield f"readers are safe for {_time(token.promise_at, now)}"
+    if token.fingerprint is not None:
+        yield f"token {escape(token.fingerprint)}"
 
 
 def _time(at: float, now: float) -> str:
@@ -188,11 +177,11 @@ def _ago(at: float, now: float) -> str:
     return f'<time data-at="{int(at)}" data-past="1">{duration(max(now - at, 0))}</time> ago'
 
 
-def _life(view: TokenView, now: float) -> str:
+def _life(token: RefresherStatus, now: float) -> str:
     """Draw the life of the token in hand, with the refresh, the promise and now marked."""
-    if view.obtained_at is None or view.ends_at is None:
+    if token.obtained_at is None or token.ends_at is None:
         return ""
-    start, length = view.obtained_at, max(view.ends_at - view.obtained_at, 1)
+    start, length = token.obtained_at, max(token.ends_at - token.obtained_at, 1)
 
     def at(moment: float) -> int:
         return min(max(round(WIDTH * (moment - start) / length), 0), WIDTH)
@@ -201,15 +190,15 @@ def _life(view: TokenView, now: float) -> str:
         return f'<path class="{kind}" d="M{at(moment)} 0V{HEIGHT}"/>'
 
     here = at(now)
-    left = duration(max(view.ends_at - now, 0))
+    left = duration(max(token.ends_at - now, 0))
     return (
         f'<svg class="life" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="life of {duration(length)}, {left} left">'
         f'<rect class="rest" width="{WIDTH}" height="{HEIGHT}"/>'
         f'<rect class="spent" width="{here}" height="{HEIGHT}"/>'
-        f"{line('refresh', view.refresh_at)}"
-        f"{'' if view.promise_at is None else line('edge', view.promise_at)}"
-        f"{'' if view.promise_at is None else line('promise', view.promise_at)}"
+        f"{line('refresh', token.refresh_at)}"
+        f"{'' if token.promise_at is None else line('edge', token.promise_at)}"
+        f"{'' if token.promise_at is None else line('promise', token.promise_at)}"
         f"{line('now', now)}</svg>"
     )
 
@@ -237,7 +226,7 @@ def _history(attempts: Sequence[Attempt]) -> str:
     )
 
 
-def _sink(sink: SinkView, now: float) -> str:
+def _sink(sink: SinkStatus, now: float) -> str:
     parts = [_state(sink.state), escape(sink.label)]
     if sink.state == "due" and not sink.held:
         parts.append("holds the token before")
@@ -248,16 +237,14 @@ def _sink(sink: SinkView, now: float) -> str:
     return f"<li>{' · '.join(parts)}</li>"
 
 
-def _troubles(view: TokenView, now: float) -> Iterator[str]:
+def _troubles(token: RefresherStatus, now: float) -> Iterator[str]:
     """Yield what is wrong and what to do, in the words of the log."""
-    found = [("", view.trouble), *((sink.label, sink.trouble) for sink in view.sinks)]
-    for label, trouble in found:
-        if trouble is not None:
-            where = f"{escape(label)}: " if label else ""
-            yield (
-                f'<p class="trouble"><code>{escape(trouble.code)}</code> '
-                f"{_ago(trouble.at, now)}: {where}{escape(trouble.message)}</p>"
-            )
+    for label, _, trouble in token.troubles:
+        where = f"{escape(label)}: " if label else ""
+        yield (
+            f'<p class="trouble"><code>{escape(trouble.code)}</code> '
+            f"{_ago(trouble.at, now)}: {where}{escape(trouble.message)}</p>"
+        )
 
 
 def _key(kind: str, text: str) -> str:

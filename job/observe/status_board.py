@@ -7,108 +7,47 @@ which words it failed, comes from the events.
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 from job.core import state
 from job.core.clock import Clock, Moment
 from job.core.events import (
     Event,
     TokenAdopted,
+    TokenAtRisk,
     TokenDelivered,
     TokenDeliveryFailed,
     TokenEvent,
+    TokenExpired,
     TokenRefreshed,
     TokenRefreshFailed,
     TokenUnchanged,
 )
 from job.core.refresher import Refresher
 from job.core.state import Delivery, State
+from job.observe.status import Attempt, RefresherStatus, SinkStatus, Trouble, state_of, whole
 
-TokenState = Literal["current", "due", "at_risk", "expired", "missing", "unknown"]
-"""From best to worst but for the last: `due` is past its refresh time and valid, `at_risk` has less
-than the promise left, `missing` means that a sink holds none, `unknown` that none was read yet."""
-
-WORST_FIRST: tuple[TokenState, ...] = (
-    "expired",
-    "missing",
-    "at_risk",
-    "unknown",
-    "due",
-    "current",
-)
 KEPT_ATTEMPTS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What went wrong last, and is not mended yet; `at` in epoch seconds."""
-
-    at: int
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One exchange: when, how it went (a failure's code, `ok` or `unchanged`), how long it took."""
-
-    at: int
-    outcome: str
-    exchange_ms: int | None = None
-    life_s: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SinkView:
-    """How readers of one sink fare. `retry_at` and `trouble` are None while all is well."""
-
-    label: str
-    state: TokenState
-    expires_at: int | None
-    held: bool
-    failures: int
-    retry_at: int | None
-    trouble: Trouble | None
-
-
-@dataclass(frozen=True, slots=True)
-class TokenView:
-    """How one token fares; times in epoch seconds, None where nothing is known.
-
-    `state` is that of the worst sink. `expires_at` is the earliest expiry that readers have,
-    `promise_at` when they are at risk; `obtained_at`, `ends_at` (its expiry) and `fingerprint`
-    belong to the token in hand. `provider` is empty for one of the operator's own.
-    """
-
-    name: str
-    provider: str
-    state: TokenState
-    obtained_at: int | None
-    ends_at: int | None
-    expires_at: int | None
-    refresh_at: int
-    promise_at: int | None
-    min_validity_s: int
-    fingerprint: str | None
-    failures: int
-    trouble: Trouble | None
-    sinks: tuple[SinkView, ...]
-    attempts: tuple[Attempt, ...]
-
-    @property
-    def ready(self) -> bool:
-        """Tell whether every sink has a valid token."""
-        return self.state in {"current", "due", "at_risk"}
+FAILURES = (TokenRefreshFailed, TokenDeliveryFailed)
+BEGINNINGS = (
+    *(TokenAdopted, TokenRefreshed, TokenUnchanged, TokenDelivered, TokenAtRisk, TokenExpired),
+    *FAILURES,
+)
+"""Events that a state begins with; of failures in a row the first one."""
 
 
 @dataclass(slots=True)
 class _Lately:
-    """What events have told of one token; the trouble of a sink by its label."""
+    """What events have told of one token; the trouble of a sink by its label.
+
+    The present state began with `event`, at `since`.
+    """
 
     attempts: deque[Attempt] = field(default_factory=lambda: deque(maxlen=KEPT_ATTEMPTS))
     trouble: Trouble | None = None
     of_sinks: dict[str, Trouble] = field(default_factory=dict)
+    event: str | None = None
+    since: int | None = None
 
 
 class StatusBoard:
@@ -133,83 +72,71 @@ class StatusBoard:
             with self._lock:
                 _note(self._lately.setdefault(event.token, _Lately()), event, self._clock())
 
-    def views(self) -> list[TokenView]:
+    def statuses(self) -> list[RefresherStatus]:
         """Return every token, in the order of the configuration."""
         now = self._clock()
-        return [self._view(refresher, now) for refresher in self._refreshers().values()]
+        return [self._status(refresher, now) for refresher in self._refreshers().values()]
 
-    def _view(self, refresher: Refresher, now: Moment) -> TokenView:
+    def _status(self, refresher: Refresher, now: Moment) -> RefresherStatus:
         known = refresher.known
         with self._lock:
-            lately = self._lately.get(refresher.name, _Lately())
-            trouble, attempts = lately.trouble, tuple(lately.attempts)
-            of_sinks = dict(lately.of_sinks)
-        sinks = tuple(
-            _sink(label, delivery, known, now, of_sinks.get(label))
-            for label, delivery in zip(refresher.labels, known.deliveries, strict=True)
-        )
-        expires_at, promise_at = state.readers_until(known)
-        return TokenView(
-            refresher.name,
-            self._provider_of(refresher.name),
-            min((sink.state for sink in sinks), key=WORST_FIRST.index),
-            known.record.token.requested_at if known.record else None,
-            known.record.token.expires_at if known.record else None,
-            _whole(expires_at),
-            int(state.exchange_at(known, now)),
-            _whole(promise_at),
-            int(refresher.policy.min_validity),
-            known.record.receipt.fingerprint if known.record else None,
-            known.failures,
-            trouble,
-            sinks,
-            attempts,
+            seen = self._lately.get(refresher.name, _Lately())
+            lately = replace(seen, of_sinks=dict(seen.of_sinks), attempts=seen.attempts.copy())
+        token = known.record.token if known.record else None
+        deliveries = zip(refresher.labels, known.deliveries, strict=True)
+        return RefresherStatus(
+            name=refresher.name,
+            provider=self._provider_of(refresher.name),
+            event=lately.event,
+            obtained_at=token.requested_at if token else None,
+            ends_at=token.expires_at if token else None,
+            refresh_at=int(state.exchange_at(known, now)),
+            promise_at=whole(state.readers_until(known)[1]),
+            min_validity_s=int(refresher.policy.min_validity),
+            fingerprint=known.record.receipt.fingerprint if known.record else None,
+            failures=known.failures,
+            trouble=lately.trouble,
+            sinks=tuple(_sink(*each, known, now, lately) for each in deliveries),
+            attempts=tuple(lately.attempts),
         )
 
 
-def worst_first(views: list[TokenView]) -> list[TokenView]:
-    """Return the views in the order in which a person on call wants to see them."""
-    never = float("inf")
-
-    def rank(view: TokenView) -> tuple[int, float]:
-        return WORST_FIRST.index(view.state), never if view.expires_at is None else view.expires_at
-
-    return sorted(views, key=rank)
-
-
-def _sink(
-    label: str, delivery: Delivery, known: State, now: Moment, trouble: Trouble | None
-) -> SinkView:
-    waits = delivery.retry_at > now.boot
-    return SinkView(
-        label,
-        _state_of(delivery, known, now),
-        _whole(delivery.expires_at),
-        delivery.held,
-        delivery.failures,
-        int(state.over_at(known, delivery.retry_at, now)) if waits else None,
-        trouble,
+def _sink(label: str, delivery: Delivery, known: State, now: Moment, lately: _Lately) -> SinkStatus:
+    record, held = known.record, known.record if delivery.held else None
+    receipt = held.receipt if held else delivery.left
+    word, since = state_of(
+        now.seen_from(known.anchor),
+        expires_at=delivery.expires_at,
+        risk_at=delivery.risk_at,
+        due_at=known.due_at,
+        held=delivery.held,
+        obtained_at=record.token.requested_at if record else None,
     )
-
-
-def _state_of(delivery: Delivery, known: State, now: Moment) -> TokenState:
-    t = now.seen_from(known.anchor)
-    if delivery.expires_at is None:
-        return "missing" if known.record or known.failures or delivery.failures else "unknown"
-    if t >= delivery.expires_at:
-        return "expired"
-    if delivery.risk_at is not None and t >= delivery.risk_at:
-        return "at_risk"
-    return "due" if not delivery.held or t >= known.due_at else "current"
-
-
-def _whole(moment: float | None) -> int | None:
-    return None if moment is None else int(moment)
+    if word == "missing":
+        since = lately.since
+        word = word if record or known.failures or delivery.failures else "unknown"
+    waits = delivery.retry_at > now.boot
+    return SinkStatus(
+        label,
+        word,
+        whole(delivery.expires_at),
+        since,
+        obtained_at=held.token.requested_at if held else None,
+        refresh_at=int(known.due_at) if held else None,
+        fingerprint=receipt.fingerprint if receipt else None,
+        held=delivery.held,
+        failures=delivery.failures,
+        retry_at=int(state.over_at(known, delivery.retry_at, now)) if waits else None,
+        trouble=lately.of_sinks.get(label),
+    )
 
 
 def _note(lately: _Lately, event: TokenEvent, now: Moment) -> None:
     """Remember what an event tells, and forget the trouble that it ends."""
     at = int(now.wall)
+    goes_on = isinstance(event, FAILURES) and bool(lately.trouble or lately.of_sinks)
+    if isinstance(event, BEGINNINGS) and not goes_on:
+        lately.event, lately.since = event.name, at
     match event:
         case TokenRefreshed():
             life_s = event.expires_at - at

@@ -1,16 +1,14 @@
-"""The scheduler process: a sweep that only looks, a pool that works, commands and a watchdog.
+"""The scheduler process: a tick that sweeps, commands, a reader of new configurations, a watchdog.
 
 APScheduler runs one recurring tick, the only pattern that was seen to survive late workers, full
-pools, suspend and every clock jump (docs/decisions/0003-one-tick.md). The tick takes what is due
-from a heap, so that its cost follows what is due and not how many tokens there are.
+pools, suspend and every clock jump (docs/decisions/0003-one-tick.md).
 """
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
 from queue import Empty, SimpleQueue
 
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
@@ -33,15 +31,10 @@ from job.core.events import (
 )
 from job.core.refresher import Refresher
 from job.http import deadline
-from job.runners.due_queue import DueQueue
-from job.runners.pool import Pool
+from job.runners.sweep import Sweep
 from job.runners.watchdog import Watchdog
 
 TICK_S = 1.0
-AFTER_CRASH_S = 60.0
-WORKERS = 32
-SLOW_S = 2.0
-"""A token whose last step took longer may hang again, and shares half of the workers."""
 STOP_S = 5.0
 LEAVE_S = 1.0
 """What of a stop's time is kept for leaving, after the work in hand."""
@@ -88,15 +81,9 @@ class Daemon:
         self._refreshers = dict(refreshers)
         self._report = report
         self._reload = reload
-        self._clock = clock
         self._stop_s = stop_s
         self._tick_s = tick_s
-        self._due_queue = DueQueue(clock)
-        self._forced: set[str] = set()
-        self._slow: set[str] = set()
-        # Held while refreshers come into force or are forced, and while one is put back.
-        self._lock = threading.Lock()
-        self._pool = Pool(WORKERS)
+        self._sweep = Sweep(self._tell, clock)
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._watchdog = Watchdog(clock, self.obey, tick_s)
         self._stopping = False
@@ -107,7 +94,7 @@ class Daemon:
     def run(self) -> int:
         """Work until told to stop; return 0, or 70 if the sweep died (sysexits.h EX_SOFTWARE)."""
         self._tell(JobStarted(__version__, len(self._refreshers)))
-        self._enter(self._refreshers.values())
+        self._sweep.put_in_force(self._refreshers)
         dead, reason = self._work()
         self._tell(JobStopped(reason))
         return 70 if dead else 0
@@ -137,7 +124,7 @@ class Daemon:
             with self._watchdog:
                 return self._obey()
         finally:
-            self._pool.stop(max(self._stop_s - LEAVE_S, 0.0))
+            self._sweep.stop(max(self._stop_s - LEAVE_S, 0.0))
             self._stopping = True
             self._reload_wanted.set()
             self._reloader.join(LEAVE_S / 4)
@@ -147,8 +134,9 @@ class Daemon:
     def _start_sweep(self) -> None:
         self._scheduler.add_listener(self._sweep_failed, EVENT_JOB_ERROR)
         self._scheduler.add_job(
-            self._sweep,
+            self._sweep.run,
             SteadyTick(self._tick_s),
+            args=[self._watchdog.ticked],
             id=TICK_ID,
             misfire_grace_time=None,
             coalesce=True,
@@ -181,10 +169,10 @@ class Daemon:
             case "reload":
                 self._reload_wanted.set()
             case "refresh":
-                self._force_all()
+                self._sweep.force_all()
             case "resync":
                 self._tell(ClockStepped(float(reason)))
-                self._enter(self._due_queue.take_all())
+                self._sweep.resync()
                 tick = functools.partial(self._scheduler.modify_job, TICK_ID)
                 self._within(self._tick_s, lambda: tick(next_run_time=datetime.now(UTC)))
             case _:
@@ -199,74 +187,6 @@ class Daemon:
             with suppress(Empty):
                 return self._commands.get(timeout=self._tick_s)
 
-    def _sweep(self) -> None:
-        """Hand what is due to the pool, worst first. It never waits for anything."""
-        self._watchdog.ticked()
-        due = [(self._urgency(refresher), refresher) for refresher in self._due_queue.take_due()]
-        for urgency, refresher in sorted(due, key=itemgetter(0)):
-            self._watchdog.ticked()  # many tokens may take seconds: it is alive while it gets on
-            self._submit(refresher, urgency)
-
-    def _urgency(self, refresher: Refresher) -> float:
-        try:
-            return refresher.seconds_left()
-        except Exception as error:  # noqa: BLE001  # the rest of the sweep must not be lost
-            self._tell(crashed(error, refresher.name))
-            return float("-inf")
-
-    def _submit(self, refresher: Refresher, urgency: float) -> None:
-        """Hand a refresher to the pool; one that can't be goes back, for no one else has it."""
-        slow = refresher.name in self._slow
-        try:
-            self._pool.submit(urgency, functools.partial(self._step, refresher), slow=slow)
-        except Exception as error:  # noqa: BLE001  # the same
-            self._tell(crashed(error, refresher.name))
-            self._put_back(refresher, AFTER_CRASH_S)
-
-    def _step(self, refresher: Refresher) -> None:
-        """Step one refresher and put it back on the agenda, whatever happens."""
-        if not self._in_force(refresher):
-            return
-        began, wait_s = self._clock().boot, AFTER_CRASH_S
-        try:
-            for event in refresher.step(force=self._take_force(refresher.name)):
-                self._tell(event)
-            wait_s = refresher.wait_s()
-        except BaseException as error:  # noqa: BLE001  # a bug with one token must not stop the others
-            self._tell(crashed(error, refresher.name))
-        is_slow = self._clock().boot - began > SLOW_S
-        (self._slow.add if is_slow else self._slow.discard)(refresher.name)
-        self._put_back(refresher, wait_s)
-
-    def _put_back(self, refresher: Refresher, wait_s: float) -> None:
-        """Put a refresher on the agenda; at once if it was forced while it was being stepped."""
-        with self._lock:
-            if self._in_force(refresher):
-                forced = refresher.name in self._forced
-                self._due_queue.put(refresher, 0.0 if forced else wait_s)
-
-    def _in_force(self, refresher: Refresher) -> bool:
-        """Tell whether the configuration still has this refresher."""
-        return self._refreshers.get(refresher.name) is refresher
-
-    def _take_force(self, name: str) -> bool:
-        """Tell whether a token is to be refreshed though it isn't due; once for each command."""
-        with self._lock:
-            forced = name in self._forced
-            self._forced.discard(name)
-            return forced
-
-    def _force_all(self) -> None:
-        """Have the next sweep take every token: a storm of wishes is one for each tick."""
-        with self._lock:
-            self._forced.update(self._refreshers)
-        self._enter(self._due_queue.take_all())
-
-    def _enter(self, refreshers: Iterable[Refresher]) -> None:
-        """Decide afresh when each of these idle refreshers is to be stepped."""
-        for refresher in refreshers:
-            self._put_back(refresher, refresher.wait_s())
-
     def _reload_when_wanted(self) -> None:
         """Read the configuration as often as it is wanted; wishes that come together are one."""
         while self._reload_wanted.wait() and not self._stopping:
@@ -275,23 +195,14 @@ class Daemon:
 
     def _change_configuration(self) -> None:
         try:
-            changed = dict(self._reload(self._refreshers))
+            changed = dict(self._reload(self._sweep.in_force))
         except ConfigError as error:
             self._tell(ConfigRejected(error.problems))
         except Exception as error:  # noqa: BLE001  # a bug in reading it must not stop the work
             self._tell(crashed(error, None))
         else:
-            self._put_in_force(changed)
+            self._sweep.put_in_force(changed)
             self._tell(JobReloaded(__version__, len(changed)))
-
-    def _put_in_force(self, changed: dict[str, Refresher]) -> None:
-        with self._lock:
-            before, self._refreshers = self._refreshers, changed
-            self._forced &= changed.keys()
-            self._slow &= changed.keys()
-            waiting = self._due_queue.take_all()
-        self._enter(waiting)
-        self._enter(r for name, r in changed.items() if before.get(name) is not r)
 
     def _sweep_failed(self, event: JobExecutionEvent) -> None:
         self._tell(crashed(event.exception, None))

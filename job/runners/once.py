@@ -38,7 +38,7 @@ STOP_S = 4.0
 class Outcome:
     """What one pass did for one token, and whether that is now current in every sink.
 
-    `deferred_s` is set if a limit put its exchange off for so long.
+    `deferred_s` is set if a limit deferred its exchange for so long.
     """
 
     token: str
@@ -51,7 +51,7 @@ class Outcome:
         """Return the worst of the failures; 0 only if the token is current.
 
         One that no failure explains is not current when the server gives an expired token again, or
-        when a limit puts its exchange off beyond the end of the pass.
+        when a limit defers its exchange beyond the end of the pass.
         """
         if any(isinstance(event, JobCrashed) for event in self.events):
             return OWN_BUG
@@ -99,7 +99,7 @@ def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 class Pass:
     """One step for each refresher, several at a time, each reported as it ends if it is news.
 
-    One whose exchange a limit puts off is stepped again when its turn comes.
+    One whose exchange a limit defers is stepped again when its place comes.
 
     A bug in one of them is an outcome too: the others are refreshed all the same. The pass ends by
     itself: after `timeout_s` seconds, or when it is stopped, no step begins, and what is in hand
@@ -159,7 +159,7 @@ class Pass:
         while True:
             left = max(until - time.monotonic(), 0.0)
             try:
-                outcome = self._done.get(timeout=min(left, LOOK_S, self._turns_come()))
+                outcome = self._done.get(timeout=min(left, LOOK_S, self._places_come()))
             except Empty:
                 if not left:
                     return None
@@ -167,8 +167,8 @@ class Pass:
                 if outcome is not None or until:
                     return outcome
 
-    def _turns_come(self) -> float:
-        """Step those again whose turn has come, and return the seconds until the next one's."""
+    def _places_come(self) -> float:
+        """Step those again whose place has come, and return the seconds until the next one's."""
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._submit(heapq.heappop(self._later)[1])

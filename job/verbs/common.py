@@ -1,17 +1,16 @@
 """What the verbs have in common: their options, and how they become commands."""
 
 import functools
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from job.compose.job import Options
+from job.observe.background import BackgroundReporter
 from job.runners.process import release_signals
-
-if TYPE_CHECKING:
-    pass
 
 UNWRITABLE, NO_TOKEN = 74, 75
 """Exit statuses: what was asked for can't be written, and there is no token to give."""
@@ -96,7 +95,7 @@ def chosen_names(names: Sequence[str], known: Mapping[str, object]) -> list[str]
     return list(dict.fromkeys(names)) or list(known)
 
 
-def duration(text: str) -> float:
+def duration_option(text: str) -> float:
     """Return a duration in seconds; one that can't be read is a usage error."""
     from job.values import seconds  # noqa: PLC0415
 
@@ -104,3 +103,12 @@ def duration(text: str) -> float:
         return seconds(text)
     except ValueError:
         raise click.UsageError("a duration is written as 30s or 5m") from None
+
+
+def leave(
+    status_code: int, log: BackgroundReporter, at_once: Callable[[int], object] = os._exit
+) -> int:
+    """Return the status; a log that hangs has a lock that the interpreter's own end waits for."""
+    if log.hangs:
+        at_once(status_code)
+    return status_code

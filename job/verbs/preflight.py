@@ -18,7 +18,7 @@ from job.core.ports import Sink
 from job.oauth.error_response import error_response_of
 from job.oauth.metadata import Metadata
 from job.oauth.request import TokenRequest, prepared
-from job.oauth.token_response import Answer, members_of
+from job.oauth.token_response import TokenResponse, members_of
 from job.sinks.settings import SinkSettings
 
 SKEW_S = 30.0
@@ -27,7 +27,7 @@ NO_ENDPOINT = (404, 405, 407, 410, 429)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PreflightResult:
     """One thing that was tried, and how it went."""
 
     what: str
@@ -35,7 +35,7 @@ class Finding:
     text: str
 
 
-def probe(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[Finding]:
+def preflight(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[PreflightResult]:
     """Try what a token needs, short of asking for one."""
     settings = config.tokens[name]
     yield from _proof(settings, config, wiring)
@@ -45,32 +45,32 @@ def probe(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[F
         yield _sink(sink, kind.resolved(config.folder))
 
 
-def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[Finding]:
+def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[PreflightResult]:
     """Have a request signed that is not sent."""
     dry_run = wiring.sources.dry_run(settings, config.folder)
     try:
         dry_run.run()
     except SecretUnavailable as error:
-        yield Finding(dry_run.subject, good=False, text=error.message)
+        yield PreflightResult(dry_run.subject, good=False, text=error.message)
     else:
         if dry_run.subject:
-            yield Finding(dry_run.subject, good=True, text="its source gives one")
+            yield PreflightResult(dry_run.subject, good=True, text="its source gives one")
 
 
 def _server(
     settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
-) -> Iterator[Finding]:
+) -> Iterator[PreflightResult]:
     """Find the token endpoint where its issuer names it, and speak to it."""
     url, discovery = token_url_of(settings), wiring.sources.discovery(settings, config.folder)
     if discovery is not None:
         try:
             metadata = discovery.metadata()
         except ExchangeError as error:
-            yield Finding("discovery", good=False, text=error.message)
+            yield PreflightResult("discovery", good=False, text=error.message)
             return
         settled = chosen(settings, metadata)
         url = published(settled, metadata).token_url
-        yield Finding("discovery", good=True, text=_discovered(settled, metadata, url))
+        yield PreflightResult("discovery", good=True, text=_discovered(settled, metadata, url))
     yield from _endpoint(url, settings, config, wiring, clock)
 
 
@@ -85,7 +85,7 @@ def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
 
 def _endpoint(
     url: str, settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
-) -> Iterator[Finding]:
+) -> Iterator[PreflightResult]:
     """Send a request without parameters or credentials, to which a token endpoint says no."""
     before = clock().wall
     try:
@@ -94,20 +94,20 @@ def _endpoint(
         sending = prepared(asked, lambda request: request)
         reply = wiring.sources.transport(settings, config.folder, url).send(sending)
     except ExchangeError as error:
-        yield Finding("endpoint", good=False, text=error.message)
+        yield PreflightResult("endpoint", good=False, text=error.message)
         return
-    answer = Answer(*reply, sent_at=(before + clock().wall) / 2)
+    answer = TokenResponse(*reply, sent_at=(before + clock().wall) / 2)
     good = _says_no(answer)
     text = (
         f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"
     )
     if not good:
         text = error_response_of(answer, members_of(answer.body)).message
-    yield Finding("endpoint", good, text)
+    yield PreflightResult("endpoint", good, text)
     yield from _clock(answer)
 
 
-def _says_no(answer: Answer) -> bool:
+def _says_no(answer: TokenResponse) -> bool:
     """Tell whether an answer is a refusal: by its status, or with success, by what the body says.
 
     Some endpoints answer everything with HTTP 200.
@@ -118,21 +118,21 @@ def _says_no(answer: Answer) -> bool:
     return 400 <= answer.status < 500 and answer.status not in NO_ENDPOINT  # noqa: PLR2004  # HTTP's range
 
 
-def _clock(answer: Answer) -> Iterator[Finding]:
+def _clock(answer: TokenResponse) -> Iterator[PreflightResult]:
     if answer.dated is None or "age" in answer.headers:
         return
     skew = round(answer.sent_at - answer.dated)
     side = "ahead of" if skew > 0 else "behind"
     text = f"{abs(skew)} s {side} the server's" if abs(skew) > 1 else "the same as the server's"
-    yield Finding("clock", good=abs(skew) <= SKEW_S, text=f"this machine's is {text}")
+    yield PreflightResult("clock", good=abs(skew) <= SKEW_S, text=f"this machine's is {text}")
 
 
-def _sink(sink: Sink, settings: SinkSettings) -> Finding:
+def _sink(sink: Sink, settings: SinkSettings) -> PreflightResult:
     try:
         record = sink.read()
     except SinkError as error:
-        return Finding("sink", good=False, text=error.message)
+        return PreflightResult("sink", good=False, text=error.message)
     if text := settings.unwritable():
-        return Finding("sink", good=False, text=text)
+        return PreflightResult("sink", good=False, text=text)
     holds = "holds a token" if record else "holds no token yet"
-    return Finding("sink", good=True, text=f"{sink.label} {holds}")
+    return PreflightResult("sink", good=True, text=f"{sink.label} {holds}")

@@ -6,40 +6,42 @@ from collections.abc import Callable
 from requests import PreparedRequest
 
 from job.core.errors import EndpointUnavailable, ExchangeError
-from job.core.ports import Deferred, Turn
+from job.core.ports import Deferred, Limit
 from job.core.text import duration
 from job.core.tokens import Token
 from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest, prepared
-from job.oauth.token_response import Answer, members_of
-from job.verbs.probe_report import Reply, Verdict
+from job.oauth.token_response import TokenResponse, members_of
+from job.verbs.probe_report import Exchanged, Survival
 
 DEAD = 401
 PATIENCE_S = 60.0
-"""How long a person who has asked for it waits for a turn."""
+"""How long a person who has asked for it waits for a limit."""
 
 Tried = Callable[[Token], tuple[bool | None, str]]
 """Tells whether a token works, or None, and how we know."""
 
 
 def exchange_twice(
-    exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None] = time.sleep
-) -> tuple[Reply, Reply]:
+    exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], None] = time.sleep
+) -> tuple[Exchanged, Exchanged]:
     """Return two exchanges, one right after the other; raises ExchangeError.
 
-    Each takes a turn, so that it counts against the limits of the client. Where they allow it only
-    after more than PATIENCE_S, it is an EndpointUnavailable.
+    Each counts against the limits of the client. Where they allow it only after more than
+    PATIENCE_S, it is an EndpointUnavailable.
     """
-    return _reply(exchange, turn, sleep), _reply(exchange, turn, sleep)
+    return _exchanged(exchange, limit, sleep), _exchanged(exchange, limit, sleep)
 
 
-def _reply(exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], None]) -> Reply:
+def _exchanged(
+    exchange: ClientCredentials, limit: Limit, sleep: Callable[[float], None]
+) -> Exchanged:
     left_s = PATIENCE_S
     while True:
         try:
-            with turn(0.0):
+            with limit(0.0):
                 answer = exchange.ask(exchange.request)
-                return Reply(answer, exchange.read(answer))
+                return Exchanged(answer, exchange.read(answer))
         except Deferred as off:
             wait_s = off.wait_s
         left_s -= wait_s
@@ -50,9 +52,9 @@ def _reply(exchange: ClientCredentials, turn: Turn, sleep: Callable[[float], Non
     raise EndpointUnavailable("limit_reached", f"{text} (max_exchanges, max_rate)")
 
 
-def verdict(
+def survival(
     exchange: ClientCredentials, first: Token, second: Token, probe_url: str | None
-) -> Verdict:
+) -> Survival:
     """Tell whether the first token still works, by a URL of the API or by introspection.
 
     The second token is tried, too: where not even that one works, the place tells nothing.
@@ -63,15 +65,15 @@ def verdict(
         if exchange.introspection_url:
             return _judged(lambda token: _introspected(exchange, token), first, second)
     except ExchangeError as error:
-        return Verdict(None, error.message)
-    return Verdict(None, "neither probe_url nor introspection_url is set")
+        return Survival(None, error.message)
+    return Survival(None, "neither probe_url nor introspection_url is set")
 
 
-def _judged(tried: Tried, first: Token, second: Token) -> Verdict:
+def _judged(tried: Tried, first: Token, second: Token) -> Survival:
     fresh, how = tried(second)
     if not fresh:
-        return Verdict(None, f"{how}, even for the second token: another place has to tell")
-    return Verdict(*tried(first))
+        return Survival(None, f"{how}, even for the second token: another place has to tell")
+    return Survival(*tried(first))
 
 
 def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | None, str]:
@@ -83,7 +85,7 @@ def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | Non
 
     asked = TokenRequest(url, (), method="GET", layout="query")
     sent_at = exchange.clock().wall
-    answer = Answer(*exchange.transport.send(prepared(asked, with_token)), sent_at)
+    answer = TokenResponse(*exchange.transport.send(prepared(asked, with_token)), sent_at)
     works = True if answer.succeeded else False if answer.status == DEAD else None
     return works, f"probe_url answers HTTP {answer.status}"
 

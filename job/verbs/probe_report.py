@@ -13,7 +13,14 @@ from job.core.secret import mask
 from job.core.text import DAY_S, duration, entry, wrapped
 from job.core.tokens import Token
 from job.oauth.expiry import lifetime_of
-from job.oauth.token_response import Answer, ResponseRules, at, members_of, number_of, printable
+from job.oauth.token_response import (
+    ResponseRules,
+    TokenResponse,
+    at,
+    members_of,
+    number_of,
+    printable,
+)
 
 LONG_LIFE_S = 8 * DAY_S
 SHORTER_S = 60
@@ -37,15 +44,15 @@ BARE_PATH = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Exchanged:
     """One exchange: the answer, and the token that was read from it."""
 
-    answer: Answer
+    answer: TokenResponse
     token: Token
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Survival:
     """Whether the first token still works after the second was given, or None, and how we know."""
 
     works: bool | None
@@ -53,7 +60,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ProbeReport:
     """What was seen. Nothing in it is secret."""
 
     auth_method: str
@@ -124,41 +131,45 @@ def warning(name: str, settings: TokenSettings) -> str:
 
 
 def report(
-    first: Reply, second: Reply, verdict: Verdict, settings: CommonSettings, rules: ResponseRules
-) -> Report:
+    first: Exchanged,
+    second: Exchanged,
+    survival: Survival,
+    settings: CommonSettings,
+    rules: ResponseRules,
+) -> ProbeReport:
     """Return what two exchanges, one after the other, tell of a token endpoint."""
     same = first.token.access_token == second.token.access_token
     members = members_of(first.answer.body) or {}
     show = _shower(first, second)
     found = tuple(map(show, _members(members)))
     dated = first.answer.dated is not None and "age" not in first.answer.headers
-    findings = [
-        _reissue(same, verdict.works, settings),
+    advice = [
+        _reissue(same, survival.works, settings),
         _life(first, rules, members, found),
         _long_life(first.token, settings),
     ]
-    return Report(
+    return ProbeReport(
         settings.auth_method,
         first.token.life,
         first.token.expiry_source,
         same,
-        True if same else verdict.works,
-        "there is only one" if same else verdict.how,
+        True if same else survival.works,
+        "there is only one" if same else survival.how,
         round(first.answer.skew_s) if dated else None,
         first.token.token_type,
         rules.scope,
         show(first.token.scope),
         found,
-        {key: value for given, _ in findings for key, value in given.items()},
-        tuple(note for _, notes in findings for note in notes),
+        {key: value for given, _ in advice for key, value in given.items()},
+        tuple(note for _, notes in advice for note in notes),
     )
 
 
-Finding = tuple[dict[str, Any], list[str]]
+Advice = tuple[dict[str, Any], list[str]]
 """Settings to add, and notes."""
 
 
-def _reissue(same: bool, works: bool | None, settings: CommonSettings) -> Finding:  # noqa: FBT001  # two answers
+def _reissue(same: bool, works: bool | None, settings: CommonSettings) -> Advice:  # noqa: FBT001  # two answers
     """Return what a new token does to the one before, unless the configuration says so already."""
     if same and settings.fresh_window is None:
         note = (
@@ -179,8 +190,8 @@ def _other(reissue: str, settings: CommonSettings) -> dict[str, Any]:
 
 
 def _life(
-    first: Reply, rules: ResponseRules, members: Mapping[str, Any], found: tuple[str, ...]
-) -> Finding:
+    first: Exchanged, rules: ResponseRules, members: Mapping[str, Any], found: tuple[str, ...]
+) -> Advice:
     """Return where the life is told, if it wasn't found, or is told twice."""
     token = first.token
     if token.expiry_source == "default":
@@ -198,7 +209,7 @@ def _life(
     return {}, []
 
 
-def _long_life(token: Token, settings: CommonSettings) -> Finding:
+def _long_life(token: Token, settings: CommonSettings) -> Advice:
     if token.life < LONG_LIFE_S or settings.max_age is not None:
         return {}, []
     return {"max_age": "7d"}, ["a token that is renewed each week shows early that it was revoked"]
@@ -217,7 +228,7 @@ def _members(value: object, path: str = "", depth: int = MAX_DEPTH) -> Iterator[
             yield f"{path}{name}"
 
 
-def _shower(first: Reply, second: Reply) -> Callable[[str], str]:
+def _shower(first: Exchanged, second: Exchanged) -> Callable[[str], str]:
     """Return what makes a text of the server fit to be shown: masked, printable, short."""
     tokens = (first.token.access_token, second.token.access_token)
     known = (*first.answer.secrets, *second.answer.secrets, *tokens)

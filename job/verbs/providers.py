@@ -1,11 +1,21 @@
-"""What `providers` says of the providers that are known. Pure."""
+"""`providers`: which are known, and what is known of them."""
 
+import json
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from job.config.presets import Preset
+import click
+
+from job.compose.job import Options
 from job.core.text import WIDTH, entry
+from job.verbs.common import command
+
+if TYPE_CHECKING:
+    from job.config.presets import Preset
 
 NARROW = 40
 """Below this a terminal is too narrow for two columns."""
@@ -32,7 +42,44 @@ TOLD = ("token_url", "auth_method", "reissue", "fresh_window", "max_exchanges")
 """Settings that have a line of their own."""
 
 
-def listing(presets: Mapping[str, Preset], width: int | None) -> Iterator[str]:
+@command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON.")
+def providers(options: Options, name: str | None, *, as_json: bool) -> int:  # noqa: ARG001  # a verb takes the options
+    """List the providers that are known, or explain one.
+
+    Such a token needs only a client id, a client secret and a sink, and what is the user's own.
+
+    \b
+    Examples:
+      freshtoken providers zoom    what it needs, gives, limits
+      freshtoken init zoom         write a configuration for it
+    """  # noqa: D301
+    from job.config.presets import catalogue, presets  # noqa: PLC0415
+
+    chosen = presets() if name is None else {name: preset_of(name, catalogue())}
+    if as_json:
+        click.echo(json.dumps({one: asdict(preset) for one, preset in chosen.items()}))
+    elif name is not None:
+        click.echo("\n".join(explained(chosen[name])))
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        click.echo("\n".join(listing(chosen, width)))
+    return 0
+
+
+def preset_of(name: str, presets: Mapping[str, "Preset"]) -> "Preset":
+    """Return a provider by its name; another name is a usage error."""
+    from job.config.checks import nearest  # noqa: PLC0415
+
+    if name not in presets:
+        near = nearest(name, presets)
+        cure = f"did you mean {near}?" if near else "`freshtoken providers` lists those that are"
+        raise click.UsageError(f"{name} is unknown; {cure}")
+    return presets[name]
+
+
+def listing(presets: Mapping[str, "Preset"], width: int | None) -> Iterator[str]:
     """Yield a line for each provider, wrapped to a terminal's width; None wraps nothing."""
     column = max(map(len, presets)) + 2
     for preset in presets.values():
@@ -45,14 +92,14 @@ def listing(presets: Mapping[str, Preset], width: int | None) -> Iterator[str]:
             yield textwrap.fill(line, width, subsequent_indent=" " * column)
 
 
-def explained(preset: Preset) -> Iterator[str]:
+def explained(preset: "Preset") -> Iterator[str]:
     """Yield the lines that explain one provider."""
     yield from textwrap.wrap(f"{preset.name}: {preset.title}", WIDTH)
     for head, text in _entries(preset):
         yield entry(head, text)
 
 
-def _entries(preset: Preset) -> Iterator[tuple[str, str]]:
+def _entries(preset: "Preset") -> Iterator[tuple[str, str]]:
     if preset.why_not:
         yield "not possible", preset.why_not
     else:
@@ -68,7 +115,7 @@ def _entries(preset: Preset) -> Iterator[tuple[str, str]]:
         yield "next", f"freshtoken init {preset.name}"
 
 
-def _settings(preset: Preset) -> Iterator[tuple[str, str]]:
+def _settings(preset: "Preset") -> Iterator[tuple[str, str]]:
     settings = preset.settings
     yield "token endpoint", settings["token_url"]
     also = f" (or {', '.join(preset.also)})" if preset.also else ""
@@ -90,7 +137,7 @@ def reissue_of(settings: Mapping[str, Any]) -> str:
     return REISSUE[settings.get("reissue", "independent")]
 
 
-def _needs(preset: Preset) -> Iterator[tuple[str, str]]:
+def _needs(preset: "Preset") -> Iterator[tuple[str, str]]:
     """Yield what the user has to bring."""
     proof = PROOFS.get(preset.settings["auth_method"], "client_secret")
     parts = {f"provider_params.{name}": need for name, need in preset.params.items()}

@@ -1,22 +1,27 @@
-"""Secrets Manager failing in every way, over real HTTP, under the real program."""
+"""Secrets Manager failing in every way, over real HTTP, under the real program.
+
+`once` runs in this process: in one of its own most of the time would go into loading boto3.
+"""
 
 import json
+import logging
 import subprocess
-import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aws import Effect, FaultyAws, lose_answer, lose_call, refuse
+from running import PATIENCE_S, ROOT, program
 from token_server import TokenServer
+
+from job.cli import exit_status
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-ROOT = Path(__file__).parent.parent.parent
-PATIENCE_S = 60.0
 SECRET_ID = "prod/tiki"
 WRITES = ("PutSecretValue", "UpdateSecretVersionStage")
 
@@ -26,8 +31,15 @@ pytestmark = pytest.mark.integration
 class Job:
     """The program with one token in one secret; `exchanges` counts at the server."""
 
-    def __init__(self, folder: Path, server: TokenServer, aws: FaultyAws) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        server: TokenServer,
+        aws: FaultyAws,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
         self._server = server
+        self._capfd = capfd
         self.aws = aws
         (folder / "client.secret").write_text("any")
         self.config = folder / "freshtoken.toml"
@@ -38,28 +50,21 @@ class Job:
             f'endpoint_url = "{aws.url}"\n'
         )
 
-    @property
-    def argv(self) -> list[str]:
-        return [sys.executable, "-m", "job", "--config", str(self.config), "--log-format", "json"]
+    def arguments(self, verb: str) -> list[str]:
+        """Return the command line of a verb."""
+        return ["--config", str(self.config), "--log-format", "json", verb]
 
     @property
     def exchanges(self) -> int:
         return len(self._server.requests)
 
     def once(self) -> tuple[int, list[dict[str, Any]]]:
-        """Run `freshtoken once` as cron does; return its exit status and what it told."""
-        done = subprocess.run(
-            [*self.argv, "once"],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        return done.returncode, [json.loads(line) for line in done.stderr.splitlines()]
+        """Run `freshtoken once`; return its exit status and what it told."""
+        status = exit_status(self.arguments("once"))
+        return status, [json.loads(line) for line in self._capfd.readouterr().err.splitlines()]
 
     def run_until_delivered(self) -> list[str]:
-        """Run `freshtoken run` until the token is stored; return the codes of the failures."""
+        """Run `freshtoken run` until the token is stored; return the codes of earlier failures."""
         delivered, failures = threading.Event(), []
 
         def listen() -> None:
@@ -70,7 +75,7 @@ class Job:
                 if event["event"] in {"token.delivered", "token.adopted"}:
                     delivered.set()
 
-        argv = [*self.argv, "run"]
+        argv = program(*self.arguments("run"))
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
             listener = threading.Thread(target=listen)
             listener.start()
@@ -84,11 +89,18 @@ class Job:
 
 
 @pytest.fixture
-def job(tmp_path: Path, faulty_aws: FaultyAws, aws: Any, aws_environ: object) -> Any:  # noqa: ANN401  # a client, and a generator
+def job(
+    tmp_path: Path,
+    faulty_aws: FaultyAws,
+    aws: "SecretsManagerClient",
+    aws_environ: object,
+    capfd: pytest.CaptureFixture[str],
+) -> Iterator[Job]:
     """Give the program, a token server, and a secret without a value."""
     aws.create_secret(Name=SECRET_ID)
     with TokenServer() as server:
-        yield Job(tmp_path, server, faulty_aws)
+        yield Job(tmp_path, server, faulty_aws, capfd)
+    logging.disable(logging.NOTSET)  # undoes what a verb does to the logging of its process
 
 
 def versions(aws: "SecretsManagerClient") -> Counter[str]:

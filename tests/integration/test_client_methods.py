@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
+from running import PATIENCE_S, ROOT
 from test_oidc_provider import Provider, serving
 from token_server import authority
 
@@ -29,7 +30,6 @@ from job.config import tokens_of
 from job.core.clock import system_clock
 from job.core.errors import RequestRejected
 
-ROOT = Path(__file__).parent.parent.parent
 LIFETIME = 60
 SHARED_KEYS = ("token_url", "client_id", "ca_file", "proxy", "sinks")
 # What breaks clients that don't form-encode Basic credentials (RFC 6749 section 2.3.1).
@@ -201,7 +201,7 @@ class World:
             data={"token": token},
             auth=self.auditor,
             verify=self.ca_file,
-            timeout=5,
+            timeout=PATIENCE_S,
         ).json()
         return answer
 
@@ -273,7 +273,9 @@ def test_once_keeps_all_of_them(world: World) -> None:
     config = world.folder / "freshtoken.toml"
     config.write_text("\n".join(toml(world, method) for method in METHODS.values()))
     argv = [sys.executable, "-m", "job", "--config", str(config), "--log-level", "debug", "once"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT
+    )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     for name in METHODS:
         document = json.loads((world.folder / f"{name}.json").read_text())

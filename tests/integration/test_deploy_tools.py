@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pytest
 from page_fixtures import bad_night
-from running import missing
+from running import PATIENCE_S, ROOT, missing
 
 from job.core.events import TokenDelivered, TokenRefreshed
 from job.observe.metrics import Metrics
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
-PATIENCE_S = 90
 
 
 def ask(*argv: str, cwd: Path | None = None, told: str = "", **environ: str) -> str:

@@ -21,14 +21,13 @@ from typing import NamedTuple, Self
 
 import pytest
 from fakes import START, record
-from running import ROOT, Job, missing, program
+from running import PATIENCE_S, ROOT, Job, missing, program
 from sinks import file_sink
 from token_server import TokenServer
 
 from job.core.tokens import FormatName, OutputFormat
 from job.sinks.file import sweep
 
-PATIENCE_S = 30.0
 KINDS: tuple[FormatName, ...] = ("json", "raw", "header", "env", "template")
 TEMPLATE = "token={access_token} until={expires_at}\n"
 OLD = record("tok-old", START)

@@ -17,17 +17,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from running import PATIENCE_S, ROOT, repetitions, stretched
 from sinks import file_sink
 
 from job.core.tokens import FormatName, OutputFormat
 from job.sinks.file import sweep
 
-ROOT = Path(__file__).parent.parent.parent
 KILLS = 100
-READS = int(os.environ.get("READS", "100000"))
-PATIENCE_S = 20.0
+READS = int(os.environ.get("READS", repetitions(100_000)))
 LONGEST_LIFE_S = 0.15
-"""Long beside a write even on a machine that is busy with other tests."""
+"""Long beside a write."""
 
 # Forks a writer for each line that it reads, tells its process id, and when it is dead.
 WRITERS = """
@@ -91,7 +90,7 @@ def writers_of(path: Path, kind: FormatName) -> Iterator[Callable[[Callable[[], 
 @pytest.mark.fault("busy-reader")
 @pytest.mark.fault("kill-during-write")
 @pytest.mark.parametrize("kind", ["json", "raw"])
-@pytest.mark.timeout(120 + READS // 1000)
+@pytest.mark.timeout(600 + READS // 100)
 def test_a_busy_reader_sees_only_whole_tokens(tmp_path: Path, kind: FormatName) -> None:
     """A reader that never rests, beside writers that are killed all the time, reads whole tokens.
 
@@ -118,11 +117,10 @@ def test_a_busy_reader_sees_only_whole_tokens(tmp_path: Path, kind: FormatName) 
 
     with writers_of(path, kind) as write_while:
         write_while(lambda: appears(path))
-        while reads < READS // 2:
+        while reads < READS // 2 or len(seen) <= READS // 1000:
             write_while(read_a_while)
             kills += 1
     sys.stdout.write(f"{kind}: {reads} reads of {len(seen)} tokens, {kills} writers killed\n")
-    assert len(seen) > READS // 1000
 
 
 def appears(path: Path) -> None:
@@ -145,7 +143,7 @@ def test_the_file_is_always_whole(tmp_path: Path, kind: FormatName) -> None:
     leftovers = 0
     with writers_of(path, kind) as write_while:
         for number in range(KILLS):
-            write_while(lambda: time.sleep(moments.uniform(0, LONGEST_LIFE_S)))
+            write_while(lambda: time.sleep(moments.uniform(0, stretched(LONGEST_LIFE_S))))
             record = sink.read()
             if record is None and not fingerprints:
                 continue  # killed before the first write was done

@@ -10,7 +10,7 @@ import page_fixtures
 import pytest
 from browser import Browser, Tab, find_chromium
 
-from job.observe.status_board import TokenView
+from job.observe.status import RefresherStatus
 
 pytestmark = pytest.mark.integration
 
@@ -83,13 +83,13 @@ def test_times_count_down(tab: Tab) -> None:
 def test_it_takes_new_data_by_itself(tab: Tab) -> None:
     """Every ten seconds it shows how things are now; what was typed into the search stays."""
     now = int(time.time())
-    views = page_fixtures.many(now)
-    with page_fixtures.served(lambda: views, time.time) as url:
+    tokens = page_fixtures.many(now)
+    with page_fixtures.served(lambda: tokens, time.time) as url:
         tab.open(url)
         typed = "document.querySelector('input').value = 'tenant-01'; document.querySelector"
         tab.evaluate(f"{typed}('input').dispatchEvent(new Event('input', {{bubbles: true}}))")
         assert (text(tab, "#verdict"), tab.evaluate(SHOWN)) == ("3 of 500 tokens need you", 10)
-        views = [*views[4:], page_fixtures.good_view("tenant-01x", now)]
+        tokens = [*tokens[4:], page_fixtures.good_status("tenant-01x", now)]
         tab.let_pass(11)
         assert text(tab, "#verdict").startswith("Every token is good, for at least ")
         assert tab.evaluate("document.title").startswith("● Every token is good")
@@ -143,8 +143,8 @@ def test_keys_reach_everything_and_show_where_they_are(tab: Tab) -> None:
 def test_a_screen_reader_is_told_everything(tab: Tab) -> None:
     """Headings carry the states, pictures have words, changes of the counts are announced."""
     now = int(time.time())
-    views: list[TokenView] = page_fixtures.bad_night(now)
-    with page_fixtures.served(lambda: views, time.time) as url:
+    tokens: list[RefresherStatus] = page_fixtures.bad_night(now)
+    with page_fixtures.served(lambda: tokens, time.time) as url:
         tab.open(url)
         names = tab.names()
     headings = [name for role, name in names if role == "heading"]

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from running import PATIENCE_S
 from test_oidc_provider import ROOT, Client, serving
-
-PATIENCE_S = 30
 
 pytestmark = pytest.mark.integration
 

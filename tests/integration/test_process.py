@@ -20,7 +20,9 @@ from running import (
     namespace,
     once,
     program,
+    repetitions,
     stored,
+    stretched,
     table,
     until,
 )
@@ -94,11 +96,9 @@ def test_sigterm_waits_for_seconds_and_no_longer(tmp_path: Path) -> None:
     """Promise: an exchange that hangs doesn't hold the process; the store stays as it was."""
     with SlowServer() as slow, Job(configure_slow(tmp_path, slow)) as job:
         assert slow.asked.acquire(timeout=PATIENCE_S)
-        before = time.monotonic()
         job.send(signal.SIGTERM)
-        # Five seconds are promised; the rest is for a machine that is busy with other tests.
+        # Five seconds are promised; the rest is for the start and the end of a process.
         assert job.end(within_s=8.0) == 0
-        assert time.monotonic() - before < 8.0
         assert job.names() == ["job.started", "job.stopped"]
     assert not (tmp_path / "slow.json").exists()
 
@@ -228,24 +228,30 @@ def test_a_hundred_runs_of_once_ask_for_nothing(
 ) -> None:
     """Promise: cron every minute costs no request while the stored token is good.
 
-    Twenty are processes of their own; the others, for the sake of time, are runs in this one.
+    A fifth are processes of their own; the others, for the sake of time, are runs in this one.
+    There are a hundred in CI.
     """
+    own, here = repetitions(20), repetitions(80)
     with SlowServer() as server:
         server.answer.set()
         config = configure_slow(tmp_path, server)
         assert once(config).returncode == 0
         assert server.requests == 1
         with ThreadPoolExecutor(AT_ONCE) as at_once:
-            runs = list(at_once.map(once, [config] * 20))
-        assert [(run.returncode, run.stdout, run.stderr) for run in runs] == [(0, "", "")] * 20
-        assert [exit_status(["once", "--config", str(config)]) for _ in range(80)] == [0] * 80
+            runs = list(at_once.map(once, [config] * own))
+        assert [(run.returncode, run.stdout, run.stderr) for run in runs] == [(0, "", "")] * own
+        assert [exit_status(["once", "--config", str(config)]) for _ in range(here)] == [0] * here
         assert capfd.readouterr() == ("", "")
         assert server.requests == 1
 
 
 @pytest.mark.fault("restart-storm")
 def test_twenty_restarts_ask_for_nothing(tmp_path: Path) -> None:
-    """Promise: a job that is restarted, however often, goes on with the token that it stored."""
+    """Promise: a job that is restarted, however often, goes on with the token that it stored.
+
+    There are twenty restarts in CI.
+    """
+    times = repetitions(20)
 
     def restart(config: Path) -> tuple[int, list[str]]:
         with Job(config) as job:
@@ -258,8 +264,8 @@ def test_twenty_restarts_ask_for_nothing(tmp_path: Path) -> None:
         config = configure_slow(tmp_path, server)
         assert once(config).returncode == 0
         with ThreadPoolExecutor(AT_ONCE) as at_once:
-            restarts = list(at_once.map(restart, [config] * 20))
-        assert restarts == [(0, ["job.started", "token.adopted", "job.stopped"])] * 20
+            restarts = list(at_once.map(restart, [config] * times))
+        assert restarts == [(0, ["job.started", "token.adopted", "job.stopped"])] * times
         assert server.requests == 1
 
 
@@ -278,7 +284,7 @@ def test_a_killed_job_is_taken_up_again(tmp_path: Path) -> None:
         before = time.monotonic()
         with Job(config) as job:
             job.told("token.delivered")
-            assert time.monotonic() - before < 10.0
+            assert time.monotonic() - before < stretched(10.0)
             job.send(signal.SIGTERM)
             assert job.end() == 0
         assert stored(tmp_path, "slow") == slow.token

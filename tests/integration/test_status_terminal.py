@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from fakes import record
+from running import PATIENCE_S, ROOT
 
 from job.compose.refreshers import Wiring
 from job.compose.token_source import key_of
@@ -24,7 +25,6 @@ from job.core.clock import system_clock
 pytestmark = pytest.mark.integration
 
 CTRL_C = b"\x03"
-PATIENCE_S = 30.0
 TOKEN = """\
 [tokens.{name}]
 token_url = "http://127.0.0.1:9/token"
@@ -66,7 +66,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             env=plain | environ,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             start_new_session=True,
             preexec_fn=_take_the_terminal,  # noqa: PLW1509  # no thread runs here
         )
@@ -113,7 +113,7 @@ def piped(config: Path, *options: str, **environ: str) -> tuple[int, str, str]:
         capture_output=True,
         timeout=PATIENCE_S,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         env=os.environ | {"PYTHONUTF8": "1", "FORCE_COLOR": ""} | environ,
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
@@ -201,7 +201,7 @@ def test_a_pipe_pays_for_no_picture(config: Path) -> None:
         text=True,
         timeout=PATIENCE_S,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         env=os.environ | {"FORCE_COLOR": ""},
     )
     loaded = {

@@ -29,7 +29,9 @@ from running import (
     namespace,
     once,
     program,
+    repetitions,
     stored,
+    stretched,
     table,
     until,
 )
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 STOP_S = 8.0
-"""Five seconds are promised; the rest is for a machine that is busy with other tests."""
-MOMENTS = 40
+"""Five seconds are promised; the rest is for the start and the end of a process."""
+MOMENTS = repetitions(40)
 SEED = 7
 AT_ONCE = 4
 LATEST_S = 1.2
@@ -104,7 +106,7 @@ def stop_at(folder: Path, moment_s: float, *numbers: signal.Signals) -> str:
     files = {"one.json", ".one.json.lock"} if asked else set()
     wrong = [
         f"status {process.returncode}" if process.returncode and not killed else "",
-        f"took {took_s:.1f} s" if took_s > STOP_S else "",
+        f"took {took_s:.1f} s" if took_s > stretched(STOP_S) else "",
         f"told {events}" if events not in ([], whole) else "",
         f"left {left_in(folder)}" if left_in(folder) != files else "",
         "token" if asked and stored(folder, "one") != "whole-token" else "",
@@ -309,7 +311,7 @@ def test_sigterm_while_a_configuration_hangs(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             _, told = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, told) == (0, "")
-        assert time.monotonic() - before < 1.0
+        assert time.monotonic() - before < stretched(1.0)
         with Job(config) as job:
             job.told("token.delivered")
             fifo.replace(config)
@@ -317,10 +319,8 @@ def test_sigterm_while_a_configuration_hangs(tmp_path: Path) -> None:
             with unread(config):
                 job.send(signal.SIGUSR1)
                 job.told("token.delivered")
-                before = time.monotonic()
                 job.send(signal.SIGTERM)
-                assert job.end(within_s=STOP_S) == 0
-                assert time.monotonic() - before < 2.0
+                assert job.end(within_s=2.0) == 0
             assert job.names()[-1] == "job.stopped"
 
 
@@ -333,10 +333,8 @@ def test_sigterm_while_a_command_hangs(tmp_path: Path) -> None:
     config = configure(tmp_path, "http://127.0.0.1:9/token")
     config.write_text(re.sub("client_secret = .*", lambda _: slow, config.read_text()))
     with Job(config) as job, unread(fifo):
-        before = time.monotonic()
         job.send(signal.SIGTERM)
         assert job.end(within_s=STOP_S) == 0
-        assert time.monotonic() - before < STOP_S
         assert job.names() == ["job.started", "job.stopped"]
 
 
@@ -355,10 +353,8 @@ def test_sigterm_in_the_middle_of_a_write(tmp_path: Path) -> None:
                 lambda: any(name.endswith(".tmp") for name in left_in(tmp_path)),
                 job.process,
             )
-            before = time.monotonic()
             os.kill(child_of(job.pid), signal.SIGTERM)
             assert job.end(within_s=STOP_S) == 0
-            assert time.monotonic() - before < STOP_S
             assert job.names() == [
                 "job.started",
                 "token.refreshed",
@@ -403,14 +399,12 @@ def test_sigterm_in_the_middle_of_a_call_to_aws(
         config.write_text(re.sub(r'type = "file"\npath = .*\n', lambda _: sink, config.read_text()))
         with Job(config) as job:
             assert asked.wait(PATIENCE_S)
-            before = time.monotonic()
             job.send(signal.SIGTERM)
             if answers:
                 with pytest.raises(subprocess.TimeoutExpired):
                     job.process.wait(0.3)
                 answer.set()
             assert job.end(within_s=STOP_S) == 0
-            assert time.monotonic() - before < STOP_S
             answer.set()
     if answers:
         current = aws.get_secret_value(SecretId="t")
@@ -427,9 +421,9 @@ def test_the_time_for_a_stop_can_be_set(tmp_path: Path) -> None:
         assert slow.asked.acquire(timeout=PATIENCE_S)
         before = time.monotonic()
         job.send(signal.SIGTERM)
-        assert job.end(within_s=STOP_S) == 0
-        # Less than the four seconds that work in hand has by default, on a busy machine too.
-        assert 1.0 <= time.monotonic() - before < 4.0
+        # Less than the four seconds that work in hand has by default.
+        assert job.end(within_s=4.0) == 0
+        assert time.monotonic() - before >= 1.0
 
 
 # Storms, and a log that is not read
@@ -485,7 +479,7 @@ def test_a_log_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
                     before = time.monotonic()
                     process.send_signal(signal.SIGTERM)
                     assert process.wait(PATIENCE_S) == 0
-                    assert time.monotonic() - before < STOP_S
+                    assert time.monotonic() - before < stretched(STOP_S)
                 finally:
                     process.kill()
     finally:
@@ -550,13 +544,13 @@ def test_once_ends_by_itself_and_by_sigterm_whatever_hangs(tmp_path: Path) -> No
                 if stop:
                     process.send_signal(signal.SIGTERM)
                 process.communicate(timeout=PATIENCE_S)
-            in_time = time.monotonic() - before < STOP_S + 0.5 * (not stop)
+            in_time = time.monotonic() - before < stretched(STOP_S + 3.0 * (not stop))
         return process.returncode, in_time, left_in(folder) - {"slow.secret"}
 
     with ThreadPoolExecutor(2) as at_once:
         ends = at_once.map(
             lambda how: run(tmp_path / how[0], *how[1], stop=how[2]),
-            [("by itself", ["--timeout", "0.5s"], False), ("by SIGTERM", [], True)],
+            [("by itself", ["--timeout", "3s"], False), ("by SIGTERM", [], True)],
         )
         assert list(ends) == [(75, True, {".slow.json.lock"})] * 2
 

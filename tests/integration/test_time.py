@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
-from running import PATIENCE_S, Job, missing, stored, table
+from running import PATIENCE_S, Job, missing, stored, stretched, table
 from token_server import TokenServer, token
 
 AFRESH_S = 5.0
@@ -115,6 +115,11 @@ def expires_at(folder: Path) -> int:
     return found
 
 
+def is_fresh(left_s: float) -> bool:
+    """Tell whether a token of an hour was asked for a moment ago."""
+    return HOUR_S - stretched(10.0) < left_s <= HOUR_S
+
+
 def end(job: Job) -> None:
     """Stop a job that must be well."""
     job.send(signal.SIGTERM)
@@ -147,10 +152,10 @@ def test_a_stepped_clock_is_seen_and_the_sweep_goes_on(
         for offset in offsets:
             step, began = offset - clocks.wall_s, time.monotonic()
             clocks.move(offset)
-            assert abs(job.told("clock.stepped")["step_s"] - step) < 0.2
+            assert abs(job.told("clock.stepped")["step_s"] - step) < 1.0
             job.told("token.delivered")
-            assert time.monotonic() - began < AFRESH_S
-            assert 3590 < expires_at(tmp_path) - clocks.now() <= 3600
+            assert time.monotonic() - began < stretched(AFRESH_S)
+            assert is_fresh(expires_at(tmp_path) - clocks.now())
         end(job)
     assert len(server.requests) == 1 + len(offsets)
 
@@ -172,7 +177,7 @@ def test_a_boot_without_a_clock(tmp_path: Path, server: TokenServer, clocks: Clo
         clocks.move(0)
         job.told("clock.stepped")
         job.told("token.delivered")
-        assert 3590 < expires_at(tmp_path) - time.time() <= 3600
+        assert is_fresh(expires_at(tmp_path) - clocks.now())
         end(job)
     assert len(server.requests) == 3
 
@@ -206,7 +211,7 @@ def test_daylight_saving_changes_nothing(
             job.told("token.delivered")
         assert clocks.now() > moment.timestamp()
         end(job)
-    stamps = [event["timestamp"] for event in job.core.events]
+    stamps = [event["timestamp"] for event in job.events]
     assert all(stamp.startswith("2030-") and stamp.endswith("Z") for stamp in stamps)
     assert stamps == sorted(stamps)
     assert "clock.stepped" not in job.names()
@@ -229,8 +234,8 @@ def test_a_suspended_laptop_decides_afresh(
             woke = time.monotonic()
             clocks.move(slept_s, slept_s)
             job.told("token.delivered")
-            assert time.monotonic() - woke < AFRESH_S
-            assert 3590 < expires_at(tmp_path) - clocks.now() <= 3600
+            assert time.monotonic() - woke < stretched(AFRESH_S)
+            assert is_fresh(expires_at(tmp_path) - clocks.now())
         end(job)
     assert "clock.stepped" not in job.names()
     assert len(server.requests) == 3
@@ -260,12 +265,12 @@ def test_a_paused_machine_decides_afresh(tmp_path: Path, clocks: Clocks) -> None
             paused(job, 3.0, lambda: None)
             woke = time.monotonic()
             job.told("token.delivered")
-            assert time.monotonic() - woke < AFRESH_S
+            assert time.monotonic() - woke < stretched(AFRESH_S)
             assert stored(tmp_path, "one") == "hour"
             paused(job, 0.1, lambda: clocks.move(HOUR_S))
             woke = time.monotonic()
             job.told("token.delivered")
-            assert time.monotonic() - woke < AFRESH_S
+            assert time.monotonic() - woke < stretched(AFRESH_S)
             assert stored(tmp_path, "one") == "last"
             end(job)
         assert len(server.requests) == 3
@@ -282,14 +287,14 @@ def test_a_pause_in_the_middle_of_an_exchange(tmp_path: Path) -> None:
 
     with TokenServer(hold, token("second")) as server:
         config = configure(tmp_path, server)
-        config.write_text(config.read_text().replace("token_url", 'timeout = "1s"\ntoken_url'))
+        config.write_text(config.read_text().replace("token_url", 'timeout = "3s"\ntoken_url'))
         with Job(config) as job:
             assert asked.get(timeout=PATIENCE_S)
-            paused(job, 1.5, lambda: None)
+            paused(job, 3.5, lambda: None)
             woke = time.monotonic()
             assert job.told("token.refresh_failed")["code"] == "timeout"
             job.told("token.delivered")
-            assert time.monotonic() - woke < AFRESH_S
+            assert time.monotonic() - woke < stretched(AFRESH_S)
             answers.put(True)  # noqa: FBT003  # the same
             end(job)
     assert stored(tmp_path, "one") == "second"
@@ -353,7 +358,7 @@ def test_a_hung_scheduler_ends_the_process_and_a_new_one_goes_on(
         with hung(str(threads[2])):
             assert job.told("job.crashed")["error"] == "the sweep has missed 10 ticks"
         assert job.end() == 70
-        assert time.monotonic() - began < 10.0 + AFRESH_S
+        assert time.monotonic() - began < stretched(10.0 + AFRESH_S)
         assert job.names()[-1] == "job.stopped"
     with Job(config) as job:
         job.told("token.adopted")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from simulation.defects import DEFECTS, Defect
 from simulation.faults import read_script
-from simulation.many_tokens import play_crowd
+from simulation.many_tokens import play_many_tokens
 from simulation.play import Outcome, play
 from simulation.readers import Tally
 from simulation.scenario import Scenario, scenario_of
@@ -28,13 +28,13 @@ def main(arguments: Sequence[str]) -> int:
     if options.seed is not None:
         seeds = [options.seed]
     began, broken, played = time.monotonic(), 0, 0
-    tallies = {"mild": Tally(), "rough": Tally(), "crowd": Tally()}
+    tallies = {"mild": Tally(), "rough": Tally(), "many": Tally()}
     _say(HEAD)
     for outcome in _outcomes(seeds, options):
-        played += not outcome.is_crowd
-        tallies[outcome.weather].add(outcome.tally)
+        played += not outcome.has_many_tokens
+        tallies[outcome.kind].add(outcome.tally)
         broken += bool(outcome.breach)
-        if not outcome.is_crowd:
+        if not outcome.has_many_tokens:
             _say(row(outcome))
         if outcome.breach:
             _say(story(outcome, options.lines, _command(outcome, options)))
@@ -71,9 +71,9 @@ def _outcomes(seeds: Sequence[int], options: argparse.Namespace) -> Iterator[Out
 
 
 def _play(scenario: Scenario, defect: str | None) -> tuple[Outcome, Outcome]:
-    """Play a scenario, and the crowd of its seed."""
+    """Play a scenario, and the many tokens of its seed."""
     parts = DEFECTS[defect] if defect else Defect("", ())
-    return play(scenario, parts.refresher), play_crowd(scenario.seed, parts.daemon)
+    return play(scenario, parts.refresher), play_many_tokens(scenario.seed, parts.sweep)
 
 
 def _scripted(scenario: Scenario, text: str) -> Scenario:

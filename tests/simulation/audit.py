@@ -1,4 +1,4 @@
-"""What must hold at every moment, whatever the weather. Nothing here knows the schedule.
+"""What must hold at every moment, whatever fails. Nothing here knows the schedule.
 
 Ten invariants, each with the method that looks for a breach of it:
 
@@ -43,7 +43,7 @@ from simulation.timeline import Timeline
 
 RECOVERY_S = 30.0
 PROMPT_S = 4.0
-"""A tick, an exchange and a write in good weather."""
+"""A tick, an exchange and a write while nothing fails."""
 KEPT_LINES = 1000
 MOST_REQUESTS = 600
 MOST_REJECTIONS = 30
@@ -90,19 +90,19 @@ class Audit:
         self._timeline = timeline
         self._ledger = ledger
         self._promise = promise
-        self._conducts: list[ProcessLog] = []
+        self._logs: list[ProcessLog] = []
         self.breach = ""
         self._is_alone = is_alone
         self._request = 0
 
-    def watch(self, conduct: ProcessLog) -> None:
+    def watch(self, log: ProcessLog) -> None:
         """Answer for this process from now on."""
-        conduct.excused_until = [self._timeline.now] * len(self.readers)
-        self._conducts.append(conduct)
+        log.excused_until = [self._timeline.now] * len(self.readers)
+        self._logs.append(log)
 
-    def starts(self, conduct: ProcessLog, request: int) -> None:
+    def starts(self, log: ProcessLog, request: int) -> None:
         """Note that a process starts, and which request it makes."""
-        conduct.start()
+        log.start()
         if request != self._request:
             self._request = request
             self._ledger.outdate(self._timeline.now)
@@ -111,98 +111,98 @@ class Audit:
         """Add a line to the history."""
         self.history.append(Moment(self._timeline.now, who, what))
 
-    def excuse(self, conduct: ProcessLog, until: float, stores: Iterable[int] = ()) -> None:
+    def excuse(self, log: ProcessLog, until: float, stores: Iterable[int] = ()) -> None:
         """Note that something else is at fault until then: for the readers of some stores, or all.
 
         Whoever has not served readers in need before that has no excuse any more.
         """
         self.look()
         for store in stores or range(len(self.readers)):
-            conduct.excused_until[store] = max(conduct.excused_until[store], until)
+            log.excused_until[store] = max(log.excused_until[store], until)
 
     def look(self) -> None:
         """I1 and I6: readers in need are served at once, or soon after the last trouble."""
         now = self._timeline.now
         for store, readers in enumerate(self.readers):
             if now > readers.in_need_since + PROMPT_S:
-                for conduct in self._conducts:
-                    self._is_serving(conduct, store, readers)
+                for log in self._logs:
+                    self._is_serving(log, store, readers)
 
-    def _is_serving(self, conduct: ProcessLog, store: int, readers: Readers) -> None:
-        if not self._is_overruled(conduct, readers):
-            self._is_prompt(conduct, store, readers)
-            self._is_innocent(conduct, store, readers)
+    def _is_serving(self, log: ProcessLog, store: int, readers: Readers) -> None:
+        if not self._is_overruled(log, readers):
+            self._is_prompt(log, store, readers)
+            self._is_innocent(log, store, readers)
 
-    def _is_prompt(self, conduct: ProcessLog, store: int, readers: Readers) -> None:
+    def _is_prompt(self, log: ProcessLog, store: int, readers: Readers) -> None:
         """I6: it is not long ago that something else was at fault."""
-        least = max(readers.in_need_since, conduct.excused_until[store])
+        least = max(readers.in_need_since, log.excused_until[store])
         if self._timeline.now > least + RECOVERY_S:
-            self._breach("I6", f"{conduct.name} leaves the readers of sink{store} in need")
+            self._breach("I6", f"{log.name} leaves the readers of sink{store} in need")
 
-    def _is_innocent(self, conduct: ProcessLog, store: int, readers: Readers) -> None:
+    def _is_innocent(self, log: ProcessLog, store: int, readers: Readers) -> None:
         """I1: something else was at fault when it was time to get another token."""
-        if readers.token and conduct.excused_until[store] < _innocent_since(readers.token):
-            self._breach("I1", f"{conduct.name} lets the token in sink{store} grow old")
+        if readers.token and log.excused_until[store] < _innocent_since(readers.token):
+            self._breach("I1", f"{log.name} lets the token in sink{store} grow old")
 
-    def _is_overruled(self, conduct: ProcessLog, readers: Readers) -> bool:
+    def _is_overruled(self, log: ProcessLog, readers: Readers) -> bool:
         """Tell whether readers may have the token of a rival with another clock, put over its own.
 
         Each of the two takes its own for the newer one, and knows nothing of the other's.
         """
-        if self._is_alone or conduct.has is None or readers.token is None:
+        if self._is_alone or log.has is None or readers.token is None:
             return False
-        return not all(conduct.has.is_told_by(skew) for skew in readers.token.skews)
+        return not all(log.has.is_told_by(skew) for skew in readers.token.skews)
 
     def asks(
-        self, conduct: ProcessLog, skew: float, there: Iterable[tuple[int, Minted, float]]
+        self, log: ProcessLog, skew: float, there: Iterable[tuple[int, Minted, float]]
     ) -> None:
         """I4 and I5: a request is sent. `there` is what each store holds, and since when."""
         now = self._timeline.now
         self.tally.requests += 1
-        if now < conduct.last_asked_at + LEAST_GAP_S:
-            self._breach("I5", f"{conduct.name} asks twice within a second")
-        conduct.last_asked_at = now
-        self._count(conduct.asked_at, MOST_REQUESTS, f"{conduct.name} asks")
-        known = [conduct.has] if conduct.has else []
-        known += [token for store, token, since in there if conduct.has_seen(store, since)]
-        if any(self._is_fresh(token, conduct, skew) for token in known):
-            self._breach("I5", f"{conduct.name} asks, but has or could have read a fresh token")
-        self._remembers(conduct, skew)
+        if now < log.last_asked_at + LEAST_GAP_S:
+            self._breach("I5", f"{log.name} asks twice within a second")
+        log.last_asked_at = now
+        self._count(log.asked_at, MOST_REQUESTS, f"{log.name} asks")
+        known = [log.has] if log.has else []
+        known += [token for store, token, since in there if log.has_seen(store, since)]
+        if any(self._is_fresh(token, log, skew) for token in known):
+            self._breach("I5", f"{log.name} asks, but has or could have read a fresh token")
+        self._remembers(log, skew)
 
-    def _is_fresh(self, token: Minted, conduct: ProcessLog, skew: float) -> bool:
+    def _is_fresh(self, token: Minted, log: ProcessLog, skew: float) -> bool:
         """Tell whether a token is in the first half of its life.
 
         Once a clock was stepped, nobody can tell for sure, nor which one of two tokens is newer.
         """
-        has, now = conduct.has, conduct.last_asked_at
-        if has and not (has.is_told_by(skew) and has.is_told_by(conduct.had_by_clock)):
+        has, now = log.has, log.last_asked_at
+        if has and not (has.is_told_by(skew) and has.is_told_by(log.had_by_clock)):
             return False
         over_at = min(token.half_life_at, token.outdated_at)
         return token.is_told_by(skew) and now < over_at - ROUNDING_S
 
-    def _remembers(self, conduct: ProcessLog, skew: float) -> None:
+    def _remembers(self, log: ProcessLog, skew: float) -> None:
         """I8: whoever asks has lost the token that it was given last, or some store has."""
-        last = conduct.given
+        last = log.given
         is_stored = all(readers.token is last for readers in self.readers)
-        if last and is_stored and self._is_fresh(last, conduct, skew):
-            self._breach("I8", f"{conduct.name} asks, though every store has its last token")
+        if last and is_stored and self._is_fresh(last, log, skew):
+            self._breach("I8", f"{log.name} asks, though every store has its last token")
 
-    def given(self, conduct: ProcessLog, token: Minted, skew: float) -> None:
+    def given(self, log: ProcessLog, token: Minted, skew: float) -> None:
         """I8: the server gives a token; the last one is half used, or was lost on its way."""
-        last, conduct.given = conduct.given, token
-        if last and last is not token and self._is_fresh(last, conduct, skew):
+        last, log.given = log.given, token
+        if last and last is not token and self._is_fresh(last, log, skew):
             self.tally.spare += 1
-            if not conduct.has_lost:
-                self._breach("I8", f"{conduct.name} gets two tokens in half of a life")
-        conduct.has_lost = False
+            if not log.has_lost:
+                self._breach("I8", f"{log.name} gets two tokens in half of a life")
+        log.has_lost = False
 
-    def rejected(self, conduct: ProcessLog) -> None:
+    def rejected(self, log: ProcessLog) -> None:
         """I4: the server has refused this client."""
-        self._count(conduct.rejected_at, MOST_REJECTIONS, f"{conduct.name} is rejected")
+        self._count(log.rejected_at, MOST_REJECTIONS, f"{log.name} is rejected")
 
-    def failed(self, conduct: ProcessLog, store: int) -> None:
+    def failed(self, log: ProcessLog, store: int) -> None:
         """I4: a call to a store has failed."""
-        self._count(conduct.failed_at[store], MOST_SINK_FAULTS, f"{conduct.name} tries sink{store}")
+        self._count(log.failed_at[store], MOST_SINK_FAULTS, f"{log.name} tries sink{store}")
 
     def _count(self, times: deque[float], most: int, what: str) -> None:
         now = self._timeline.now
@@ -239,33 +239,33 @@ class Audit:
 
     def _measure(self, store: int, readers: Readers) -> None:
         """Keep the longest time that readers in need had to wait when all was well again."""
-        least = min(conduct.excused_until[store] for conduct in self._conducts)
+        least = min(log.excused_until[store] for log in self._logs)
         late_s = self._timeline.now - max(readers.in_need_since, least)
         self.tally.slowest_s = max(self.tally.slowest_s, late_s)
 
-    def told(self, conduct: ProcessLog, event: Event, skew: float) -> None:
+    def told(self, log: ProcessLog, event: Event, skew: float) -> None:
         """I7: an event was returned. It also tells which token the process has in hand."""
-        self.note(conduct.name, self._is_discreet(event))
-        self._is_alarmed(conduct, event)
+        self.note(log.name, self._is_discreet(event))
+        self._is_alarmed(log, event)
         if isinstance(event, TokenAdopted | TokenRefreshed | TokenUnchanged):
             token = self._ledger.by_fingerprint[event.fingerprint]
             if isinstance(event, TokenRefreshed):
-                token.was_got(conduct.last_asked_at, skew)
-            self._has(conduct, token, skew)
+                token.was_got(log.last_asked_at, skew)
+            self._has(log, token, skew)
             if isinstance(event, TokenUnchanged):
                 # The server gives no other one before.
-                self.excuse(conduct, token.expires_at)
+                self.excuse(log, token.expires_at)
 
-    def _is_alarmed(self, conduct: ProcessLog, event: Event) -> None:
+    def _is_alarmed(self, log: ProcessLog, event: Event) -> None:
         """Note an alarm, which stores fail, and whether one has been served."""
         match event:
             case TokenAtRisk() | TokenExpired():
-                conduct.has_alarmed = True
+                log.has_alarmed = True
             case TokenDeliveryFailed():
-                conduct.failing.add(event.sink)
+                log.failing.add(event.sink)
             case TokenDelivered():
-                conduct.failing.discard(event.sink)
-                conduct.has_served = True
+                log.failing.discard(event.sink)
+                log.has_served = True
             case _:
                 pass
 
@@ -276,37 +276,37 @@ class Audit:
             self._breach("I7", f"a secret is in {event.name}")
         return text
 
-    def _has(self, conduct: ProcessLog, token: Minted, skew: float) -> None:
+    def _has(self, log: ProcessLog, token: Minted, skew: float) -> None:
         """Note the token in hand, and how far a wrong clock makes its life seem longer.
 
         A stored expiry is by the clock of the one who asked. Where that was ahead of the clock of
         the one who reads it, nobody can know; nor which of two tokens killed the other one.
         """
-        conduct.has, conduct.had_by_clock = token, skew
-        conduct.misjudges_by = max(0.0, max(token.skews) - skew)
+        log.has, log.had_by_clock = token, skew
+        log.misjudges_by = max(0.0, max(token.skews) - skew)
         is_killed = token.killed_at < token.shows_dead_at
         if is_killed or not token.is_told_by(skew):
             known = replace(token, killed_at=inf)
-            self.excuse(conduct, self._promise.broken_at(known) + conduct.misjudges_by)
+            self.excuse(log, self._promise.broken_at(known) + log.misjudges_by)
 
-    def stepped(self, conduct: ProcessLog) -> None:
+    def stepped(self, log: ProcessLog) -> None:
         """I9: a step is over, and whatever the process knows to be wrong has been told."""
         self.look()
-        if conduct.has_served and not conduct.failing and all(map(self._is_well, self.readers)):
-            conduct.has_alarmed = False
-        conduct.has_served = False
-        if self._is_alone and not conduct.has_alarmed:
-            late_s = conduct.misjudges_by + PROMPT_S
+        if log.has_served and not log.failing and all(map(self._is_well, self.readers)):
+            log.has_alarmed = False
+        log.has_served = False
+        if self._is_alone and not log.has_alarmed:
+            late_s = log.misjudges_by + PROMPT_S
             for store, readers in enumerate(self.readers):
-                knows = readers.token is not None and readers.token is conduct.has
+                knows = readers.token is not None and readers.token is log.has
                 if knows and not self._is_well(readers, late_s):
-                    self._breach("I9", f"{conduct.name} does not say that sink{store} is too old")
+                    self._breach("I9", f"{log.name} does not say that sink{store} is too old")
 
-    def begins(self, conduct: ProcessLog, late_s: float) -> None:
+    def begins(self, log: ProcessLog, late_s: float) -> None:
         """I10: a step begins that was due `late_s` ago, while other tokens are in trouble."""
         self.tally.slowest_start_s = max(self.tally.slowest_start_s, late_s)
         if late_s > LATEST_START_S:
-            self._breach("I10", f"{conduct.name} has to wait for others for {late_s:.1f} s")
+            self._breach("I10", f"{log.name} has to wait for others for {late_s:.1f} s")
 
     def _is_well(self, readers: Readers, late_s: float = 0.0) -> bool:
         """Tell whether readers have what was promised, as far as anybody but the server knows."""
@@ -315,14 +315,14 @@ class Audit:
         known = replace(readers.token, killed_at=inf, outdated_at=inf)
         return self._timeline.now <= self._promise.broken_at(known) + late_s
 
-    def died(self, conduct: ProcessLog, back_at: float) -> None:
+    def died(self, log: ProcessLog, back_at: float) -> None:
         """Note that a process was killed."""
         self.tally.crashes += 1
-        self.note(conduct.name, "is killed")
-        self.excuse(conduct, back_at)
+        self.note(log.name, "is killed")
+        self.excuse(log, back_at)
 
     def close(self, *, is_mild: bool) -> None:
-        """Count what is left; in mild weather readers always had a valid token."""
+        """Count what is left; in a mild year readers always had a valid token."""
         self.look()
         for readers in self.readers:
             readers.count(self._timeline.now)

@@ -188,7 +188,7 @@ class CloudClient:
         self._answer(fault)
 
     def _call(self, *, writes: bool = False) -> str:
-        """Reach AWS; raise what the weather there wills, as botocore would."""
+        """Reach AWS; raise what the active fault there raises, as botocore would."""
         place = self._store.place
         fault = place.fault(self._process.timeline.now)
         self._process.spend(place.rng.uniform(*SLOW_S) if fault == "slow" else CALL_S)

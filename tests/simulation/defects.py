@@ -16,7 +16,7 @@ from job.core.refresher import Refresher
 from job.core.schedule import Plan
 from job.core.secret import Secret
 from job.core.tokens import Record, record_of
-from job.runners.daemon import Daemon
+from job.runners.sweep import Sweep
 
 DAY_S = 86_400.0
 
@@ -185,8 +185,8 @@ class RaisesNoAlarm(Refresher):
         """Do nothing."""
 
 
-class OneAtATime(Daemon):
-    """Its sweep does the work itself, one token after the other."""
+class OneAtATime(Sweep):
+    """It does the work itself, one token after the other."""
 
     def _submit(self, refresher: Refresher, urgency: float) -> None:
         self._step(refresher)
@@ -198,7 +198,7 @@ class Defect(NamedTuple):
     invariant: str
     seeds: tuple[int, ...]
     refresher: type[Refresher] = Refresher
-    daemon: type[Daemon] = Daemon
+    sweep: type[Sweep] = Sweep
     days: float = 8.0
 
 
@@ -217,5 +217,5 @@ DEFECTS: Mapping[str, Defect] = {
     "token-in-event": Defect("I7", (1, 2, 3), TellsTheToken),
     "starts-anew": Defect("I8", (5, 12, 17), StartsAnew),
     "no-alarm": Defect("I9", (41, 49), RaisesNoAlarm),
-    "one-at-a-time": Defect("I10", (1, 2, 3), daemon=OneAtATime),
+    "one-at-a-time": Defect("I10", (1, 2, 3), sweep=OneAtATime),
 }

@@ -2,7 +2,7 @@
 
 The module `os` is the door between the kernel and both job/files.py and job/sinks/file.py. While a
 world runs, another module stands in that door: it does the real thing, after the time and the
-faults that the weather wills. A killed process does nothing more, except that its open files are
+faults that the world decides. A killed process does nothing more, except that its open files are
 closed as the kernel would close them; `flock` is real.
 """
 
@@ -103,7 +103,7 @@ class FaultyOs:
             os.unlink(path, dir_fd=dir_fd)
 
     def _call(self, numbers: dict[str, int]) -> None:
-        """Let a call take its time and fail with the number of the weather's fault, if any."""
+        """Let a call take its time and fail with the number of the active fault, if any."""
         process, place = self._running(), self._store.place
         fault = place.fault(process.timeline.now)
         process.spend(place.rng.uniform(*SLOW_S) if fault == "slow" else CALL_S)

@@ -1,4 +1,4 @@
-"""The token server: what it answers in good weather and in each kind of bad weather."""
+"""The token server: what it answers while nothing fails, and in each kind of fault."""
 
 import json
 from base64 import b64encode
@@ -11,7 +11,7 @@ from requests import PreparedRequest
 
 from job.core.errors import EndpointUnavailable, ResponseInvalid
 from job.core.secret import Secret
-from job.http.transport import Reply
+from job.http.transport import HttpResponse
 from simulation.audit import CLIENT_SECRET
 from simulation.faults import Faults, Spell
 from simulation.ledger import TOKEN_MARK, Ledger, Minted
@@ -20,14 +20,14 @@ from simulation.timeline import Timeline
 
 
 class Lives(NamedTuple):
-    """How long tokens live: usually, in `short` weather, and where the answer does not say it."""
+    """How long tokens live: usually, in a `short` spell, and where the answer does not say it."""
 
     usual: float
     short: float
     untold: float
 
 
-Manner = Literal["independent", "revoking", "caching"]
+Issuance = Literal["independent", "revoking", "caching"]
 
 CLIENT_ID = "client"
 TIMEOUT_S = 15.0
@@ -44,36 +44,36 @@ HTML = b"<!doctype html><html><h1>Sorry</h1><a href='/?access_token=x'>try again
 
 
 class Endpoint:
-    """What the server knows: its tokens, its manner and the client secret of the day."""
+    """What the server knows: its tokens, how it issues them and the client secret of the day."""
 
     def __init__(
         self,
         timeline: Timeline,
-        weather: Faults,
+        faults: Faults,
         ledger: Ledger,
         rng: Random,
-        manner: Manner,
+        issuance: Issuance,
         lives: Lives,
     ) -> None:
         self.timeline = timeline
         self.rng = rng
-        self._weather = weather
+        self._faults = faults
         self._ledger = ledger
-        self._manner = manner
+        self._issuance = issuance
         self._lives = lives
         self._latest: Minted | None = None
-        self._rotations = [s for s in weather.of("endpoint") if s.kind == "rotated"]
+        self._rotations = [s for s in faults.of("endpoint") if s.kind == "rotated"]
 
     @property
     def spell(self) -> Spell | None:
-        return self._weather.now("endpoint", self.timeline.now)
+        return self._faults.now("endpoint", self.timeline.now)
 
     def mint(self, asked_at: float, skew: float, *, is_told: bool = True) -> Minted:
-        """Return a token, a new one or the old one again, as is the manner of this server."""
+        """Return a token, a new one or the old one again, as this server issues them."""
         now, spell = self.timeline.now, self.spell
         kind = spell.kind if spell else ""
         latest = self._latest
-        caches = kind == "caching" or (self._manner == "caching" and is_told)
+        caches = kind == "caching" or (self._issuance == "caching" and is_told)
         if caches and latest and now < min(latest.outdated_at, latest.expires_at - NO_CACHE_S):
             return latest
         life = self._life(kind, is_told=is_told)
@@ -83,7 +83,7 @@ class Endpoint:
         if kind == "boasting":
             minted.fails_at = now + life * self.rng.random()
         self._ledger.add(minted)
-        if latest and self._manner == "revoking":
+        if latest and self._issuance == "revoking":
             latest.killed_at, latest.killer = now, minted
         self._latest = minted
         return minted
@@ -114,33 +114,33 @@ class Wire:
         self._endpoint = endpoint
         self._asks = asks
 
-    def send(self, request: PreparedRequest) -> Reply:
-        """Carry one request to the server, and back what the method of the weather's name says."""
+    def send(self, request: PreparedRequest) -> HttpResponse:
+        """Carry one request to the server, and back what the method of the fault's name says."""
         process, rng = self._process, self._endpoint.rng
         self._asks()
         self._asked_at, self._skew = process.timeline.now, process.skew
         process.spend(rng.uniform(0.01, 0.2))
         spell = self._endpoint.spell
-        answer: Callable[[], Reply] = getattr(self, f"_{spell.kind}" if spell else "_token")
+        answer: Callable[[], HttpResponse] = getattr(self, f"_{spell.kind}" if spell else "_token")
         self._credentials = request.headers["Authorization"]
         reply = answer() if self._endpoint.accepts(self._credentials) else self._rotated()
         process.spend(rng.uniform(0.01, 0.2))
         return reply
 
-    # Good weather, and weather that is nearly good
+    # No fault, and faults that are nearly none
 
-    def _token(self) -> Reply:
+    def _token(self) -> HttpResponse:
         minted = self._mint()
         rest = int(minted.expires_at - self._process.timeline.now)
         return self._json(200, {"access_token": minted.value, "expires_in": rest})
 
     _boasting = _short = _caching = _token
 
-    def _slow(self) -> Reply:
+    def _slow(self) -> HttpResponse:
         self._process.spend(self._endpoint.rng.uniform(2.0, TIMEOUT_S - 1.0), waits=True)
         return self._token()
 
-    def _lying(self) -> Reply:
+    def _lying(self) -> HttpResponse:
         """Give a token whose expires_in is odd, or says nothing."""
         rng = self._endpoint.rng
         odd = rng.choice((None, "text", "absent", 10**20, "nan", "-5", 0, -1, 0.5))
@@ -154,7 +154,7 @@ class Wire:
 
     # Answers without a token
 
-    def _overloaded(self) -> Reply:
+    def _overloaded(self) -> HttpResponse:
         rng, now = self._endpoint.rng, self._process.timeline.now
         wish_s = rng.choice((-60, 0, 5, 30, 120, 600, 3600, 86_400, 10**9))
         date = formatdate(now + wish_s, usegmt=True)
@@ -162,38 +162,38 @@ class Wire:
         self._trouble("asked to wait", self._until_last_chance(min(wish_s, LONGEST_WISH_S)))
         return self._json(429, {"error": "slow_down"}, {"retry-after": text})
 
-    def _storm(self) -> Reply:
+    def _storm(self) -> HttpResponse:
         self._trouble("500")
         rng = self._endpoint.rng
         body = rng.choice((HTML, b"", b'{"error":"server_error"}'))
         return self._reply(rng.choice((500, 502, 503, 504, 520)), body)
 
-    def _html(self) -> Reply:
+    def _html(self) -> HttpResponse:
         self._trouble("HTML")
         return self._reply(200, HTML)
 
-    def _echoing(self) -> Reply:
+    def _echoing(self) -> HttpResponse:
         """Refuse for a while, and repeat in the answer what nobody may log."""
         self._trouble("echo")
         said = f"I can't read {self._credentials} of {self._endpoint.resolve().reveal()}"
         return self._json(400, {"error": "temporarily_unavailable", "error_description": said})
 
-    def _banned(self) -> Reply:
-        """Refuse the right client: only the server can mend it."""
+    def _banned(self) -> HttpResponse:
+        """Refuse the right client: only the server can end that."""
         return self._refuse(SLOW_LANE_S)
 
-    def _rotated(self) -> Reply:
+    def _rotated(self) -> HttpResponse:
         """Refuse the old secret until the operator has stored the new one."""
         spell = self._endpoint.spell
         ends_in = spell.end - self._process.timeline.now if spell else 0.0
         return self._refuse(min(SLOW_LANE_S, ends_in + LOOK_S))
 
-    def _refuse(self, wait_s: float) -> Reply:
+    def _refuse(self, wait_s: float) -> HttpResponse:
         self._trouble("rejected", wait_s)
-        self._process.audit.rejected(self._process.conduct)
+        self._process.audit.rejected(self._process.log)
         return self._json(401, {"error": "invalid_client"})
 
-    def _truncated(self) -> Reply:
+    def _truncated(self) -> HttpResponse:
         """Mint, and lose the end of the answer."""
         whole = self._token()
         self._lose("cut")
@@ -224,38 +224,40 @@ class Wire:
 
     def _mint(self, *, is_told: bool = True) -> Minted:
         minted = self._endpoint.mint(self._asked_at, self._skew, is_told=is_told)
-        self._process.audit.given(self._process.conduct, minted, self._skew)
+        self._process.audit.given(self._process.log, minted, self._skew)
         return minted
 
     def _json(
         self, status: int, members: Mapping[str, object], headers: Mapping[str, str] = NO_HEADERS
-    ) -> Reply:
+    ) -> HttpResponse:
         return self._reply(status, json.dumps(members).encode(), headers)
 
-    def _reply(self, status: int, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+    def _reply(
+        self, status: int, body: bytes, headers: Mapping[str, str] = NO_HEADERS
+    ) -> HttpResponse:
         now = formatdate(self._process.timeline.now, usegmt=True)
-        return Reply(status, {"date": now, **headers}, body)
+        return HttpResponse(status, {"date": now, **headers}, body)
 
     def _until_last_chance(self, wish_s: float) -> float:
         """However long the server's wish is, one attempt is left before the token expires.
 
         A clock that was set forward since it got that token calls it expired already.
         """
-        has, now = self._process.conduct.has, self._process.timeline.now
+        has, now = self._process.log.has, self._process.timeline.now
         if has is None:
             return wish_s
-        conduct, skew = self._process.conduct, self._process.skew
-        misjudged_s = conduct.misjudges_by - max(0.0, skew - conduct.had_by_clock)
+        log, skew = self._process.log, self._process.skew
+        misjudged_s = log.misjudges_by - max(0.0, skew - log.had_by_clock)
         chance = has.asked_at + has.life + misjudged_s - LAST_CHANCE_S - now
         return min(wish_s, chance) if chance > LEAST_CHANCE_S else wish_s
 
     def _lose(self, what: str) -> None:
         """Let a token that was minted be lost on its way."""
-        self._process.conduct.has_lost = True
+        self._process.log.has_lost = True
         self._trouble(what)
 
     def _trouble(self, what: str, wait_s: float = 0.0) -> None:
         """Excuse the process for now, and for as long as it was asked to wait."""
         process = self._process
         process.audit.note("endpoint", what)
-        process.audit.excuse(process.conduct, process.timeline.now + max(wait_s, 0.0))
+        process.audit.excuse(process.log, process.timeline.now + max(wait_s, 0.0))

@@ -1,4 +1,4 @@
-"""Which fault reigns where and when: spells of bad weather, drawn from a seed or read from text."""
+"""Which fault is active where and when: spells of faults, drawn from a seed or read from text."""
 
 import math
 from bisect import bisect_right
@@ -47,12 +47,12 @@ NOT_MILD = ("caching", "boasting")
 
 
 def kinds_at(place: str) -> Sequence[str]:
-    """Return the faults that can reign at a place: `sink1` is a sink."""
+    """Return the faults that are possible at a place: `sink1` is a sink."""
     return KINDS[place.rstrip("0123456789")]
 
 
 class Spell(NamedTuple):
-    """A fault of a kind that reigns at a place.
+    """A fault of a kind that is active at a place.
 
     Places are `endpoint`, `sink0` and so on, `process0`, `clock0` (of a host) and `request`.
     """
@@ -82,16 +82,16 @@ class Faults:
         return bisect_right(self._begins.get(place, ()), at)
 
     def now(self, place: str, at: float) -> Spell | None:
-        """Return the spell that reigns at a place."""
+        """Return the spell that is active at a place."""
         found = self.begun(place, at)
         spell = self._spells[place][found - 1] if found else None
         return spell if spell and at < spell.end else None
 
 
-class Climate(NamedTuple):
-    """How the weather of a scenario is: the mean calm between two spells and their length.
+class FaultRates(NamedTuple):
+    """How often faults come in a scenario: the mean calm between two spells, and their length.
 
-    Where it is `mild`, only one spell reigns at a time and none outlasts `longest_s`.
+    Where they are `mild`, only one spell is active at a time and none outlasts `longest_s`.
     """
 
     calm_s: float
@@ -100,34 +100,34 @@ class Climate(NamedTuple):
     mild: bool
 
 
-def forecast(
-    rng: Random, begin: float, end: float, places: Sequence[str], climate: Climate
+def drawn_spells(
+    rng: Random, begin: float, end: float, places: Sequence[str], rates: FaultRates
 ) -> Iterator[Spell]:
     """Draw the spells from `begin` to `end`."""
-    if climate.mild:
-        yield from _spells(rng, begin, end, places, climate)
+    if rates.mild:
+        yield from _spells(rng, begin, end, places, rates)
     else:
         for place in places:
-            yield from _spells(rng, begin, end, [place], climate)
+            yield from _spells(rng, begin, end, [place], rates)
 
 
 def _spells(
-    rng: Random, begin: float, end: float, places: Sequence[str], climate: Climate
+    rng: Random, begin: float, end: float, places: Sequence[str], rates: FaultRates
 ) -> Iterator[Spell]:
     at = begin + CALM_AT_FIRST_S
-    while (at := at + _calm(rng, climate)) < end:
+    while (at := at + _calm(rng, rates)) < end:
         place = rng.choice(places)
         kind = rng.choice(kinds_at(place))
-        lasts = math.exp(rng.uniform(math.log(climate.shortest_s), math.log(climate.longest_s)))
-        if climate.mild:
+        lasts = math.exp(rng.uniform(math.log(rates.shortest_s), math.log(rates.longest_s)))
+        if rates.mild:
             lasts -= LANES_S.get(kind, 0.0)
-        if lasts > 0 and not (climate.mild and kind in NOT_MILD):
+        if lasts > 0 and not (rates.mild and kind in NOT_MILD):
             yield Spell(at, at + lasts, place, kind, _value(rng, kind))
             at += lasts
 
 
-def _calm(rng: Random, climate: Climate) -> float:
-    return rng.expovariate(1 / climate.calm_s) + (climate.calm_s if climate.mild else 0.0)
+def _calm(rng: Random, rates: FaultRates) -> float:
+    return rng.expovariate(1 / rates.calm_s) + (rates.calm_s if rates.mild else 0.0)
 
 
 def _value(rng: Random, kind: str) -> float:

@@ -1,11 +1,11 @@
-"""Minutes of many tokens in one process: the real sweep, agenda and pool of job/runners/daemon.py.
+"""Minutes of many tokens in one process: the real sweep, queue and pool of job/runners/sweep.py.
 
 More than two thirds of the tokens hang, and no other one may feel it (I10). The module
 `threading` is the door between job/runners/pool.py and the kernel: here its threads are actors of
 the timeline, so that a deadline takes no time.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from random import Random
@@ -16,7 +16,8 @@ from job.core.events import Event, JobCrashed
 from job.core.refresher import Refresher
 from job.core.schedule import Policy
 from job.runners import pool
-from job.runners.daemon import TICK_S, Daemon
+from job.runners.daemon import TICK_S
+from job.runners.sweep import Sweep
 from simulation.audit import Breach
 from simulation.endpoint import Lives
 from simulation.faults import Spell
@@ -30,7 +31,7 @@ BEGIN = 1_764_000_000.5
 MINUTES = 5.0
 TOKENS = 40
 HANGING = 0.7
-"""This part of all tokens hangs in all it does; the others have nothing but good weather."""
+"""This part of all tokens hangs in all it does; the others meet no fault."""
 HANGS = (
     ("endpoint", "unreachable"),
     ("endpoint", "half_open"),
@@ -39,7 +40,7 @@ HANGS = (
 )
 
 
-def play_crowd(seed: int, daemon: type[Daemon] = Daemon) -> Outcome:
+def play_many_tokens(seed: int, sweep: type[Sweep] = Sweep) -> Outcome:
     """Run the night of a seed to its end or to the first breach."""
     timeline = Timeline(BEGIN, BEGIN + MINUTES * 60.0)
     scenarios = [*_scenarios(seed)]
@@ -47,7 +48,7 @@ def play_crowd(seed: int, daemon: type[Daemon] = Daemon) -> Outcome:
         resources.enter_context(daylight_saving())
         worlds = [World(scenario, Refresher, resources, timeline) for scenario in scenarios]
         resources.enter_context(mock.patch.object(pool, "threading", Threads(timeline)))
-        return _outcome(scenarios[-1], worlds, Crowd(timeline, worlds, daemon))
+        return _outcome(scenarios[-1], worlds, ManyTokens(timeline, worlds, sweep))
 
 
 def _scenarios(seed: int) -> Iterator[Scenario]:
@@ -61,7 +62,7 @@ def _scenarios(seed: int) -> Iterator[Scenario]:
             seed=seed,
             begin=BEGIN,
             end=end,
-            manner="independent",
+            issuance="independent",
             lives=Lives(life, life, life),
             policy=Policy(min_validity=10.0, retry_budget=10.0),
             stores=("memory",),
@@ -76,10 +77,10 @@ def _hangs(number: int) -> bool:
     return number % 10 < 10 * HANGING
 
 
-def _outcome(scenario: Scenario, worlds: list[World], crowd: "Crowd") -> Outcome:
+def _outcome(scenario: Scenario, worlds: list[World], running: "ManyTokens") -> Outcome:
     breach, tally = "", Tally()
     try:
-        crowd.run()
+        running.run()
         for world in worlds:
             world.close()
     except Breach as found:
@@ -87,7 +88,7 @@ def _outcome(scenario: Scenario, worlds: list[World], crowd: "Crowd") -> Outcome
     for world in worlds:
         tally.add(world.audit.tally)
     history = sorted(moment for world in worlds for moment in world.audit.history)
-    return Outcome(scenario, tally, breach, tuple(history), is_crowd=True)
+    return Outcome(scenario, tally, breach, tuple(history), has_many_tokens=True)
 
 
 class Member:
@@ -104,11 +105,11 @@ class Member:
     def step(self, *, force: bool = False) -> tuple[Event, ...]:
         process = self.process
         if self.is_well:
-            process.audit.begins(process.conduct, process.timeline.now - self._due_at)
+            process.audit.begins(process.log, process.timeline.now - self._due_at)
         events = self._refresher.step(force=force)
         for event in events:
-            process.audit.told(process.conduct, event, process.skew)
-        process.audit.stepped(process.conduct)
+            process.audit.told(process.log, event, process.skew)
+        process.audit.stepped(process.log)
         return events
 
     def wait_s(self) -> float:
@@ -117,45 +118,41 @@ class Member:
         return wait_s
 
 
-class Crowd:
+class ManyTokens:
     """The one process: it sweeps each second, as APScheduler has it do."""
 
-    def __init__(self, timeline: Timeline, worlds: list[World], daemon: type[Daemon]) -> None:
+    def __init__(self, timeline: Timeline, worlds: list[World], sweep: type[Sweep]) -> None:
         self._timeline = timeline
         members: dict[str, Any] = {}
         for number, world in enumerate(worlds):
             name, process = f"token{number}", world.processes[0]
             refresher = process.start(partial(world.build, process))
             if _hangs(number):
-                process.audit.excuse(process.conduct, BEGIN + MINUTES * 60.0)
+                process.audit.excuse(process.log, BEGIN + MINUTES * 60.0)
             members[name] = Member(name, process, refresher, is_well=not _hangs(number))
         self._members = members
         clock = worlds[0].processes[0].clock
-        self._daemon = daemon(members, self._report, _keep, clock=clock)
+        self._sweep = sweep(self._report, clock)
 
     def run(self) -> None:
         """Let the night pass; raises Breach."""
-        self._timeline.run([self._sweep])
+        self._timeline.run([self._tick])
 
-    def _sweep(self) -> None:
-        self._daemon._enter(self._members.values())  # what `run` does before its threads
+    def _tick(self) -> None:
+        self._sweep.put_in_force(self._members)
         while True:
-            self._daemon._sweep()  # the job that APScheduler runs
+            self._sweep.run(lambda: None)  # the job that APScheduler runs
             self._timeline.sleep_until(self._timeline.now + TICK_S)
 
     def _report(self, event: Event) -> None:
-        """Let nothing that the daemon catches be lost: the end of the night, or a breach."""
+        """Let nothing that the sweep catches be lost: the end of the night, or a breach."""
         if self._timeline.is_over:
             raise Over
         if isinstance(event, JobCrashed):
-            raise Breach(next(self._breaches(), f"the daemon catches {event.error}"))
+            raise Breach(next(self._breaches(), f"the sweep catches {event.error}"))
 
     def _breaches(self) -> Iterator[str]:
         return (m.process.audit.breach for m in self._members.values() if m.process.audit.breach)
-
-
-def _keep(refreshers: Mapping[str, Refresher]) -> Mapping[str, Refresher]:
-    return refreshers
 
 
 class Threads:

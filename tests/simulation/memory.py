@@ -81,7 +81,7 @@ class MemorySink:
             self._fail("lost_answer")
 
     def _call(self, *, writes: bool) -> str:
-        """Reach the store; raise what the weather there wills."""
+        """Reach the store; raise what the active fault there raises."""
         place = self._store.place
         fault = place.fault(self._process.timeline.now)
         self._process.spend(place.rng.uniform(*SLOW_S) if fault == "slow" else CALL_S)

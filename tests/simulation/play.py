@@ -46,13 +46,13 @@ class Outcome:
     tally: Tally
     breach: str
     history: Sequence[Moment]
-    is_crowd: bool = False
+    has_many_tokens: bool = False
 
     @property
-    def weather(self) -> str:
+    def kind(self) -> str:
         """Return the word for what the run met."""
-        if self.is_crowd:
-            return "crowd"
+        if self.has_many_tokens:
+            return "many"
         return "mild" if self.scenario.is_mild else "rough"
 
 
@@ -94,7 +94,7 @@ class World:
         self._kind = refresher
         self._rng = Random(scenario.seed)  # noqa: S311  # it has to be the same each time
         self._timeline = timeline
-        self._weather = Faults(scenario.spells)
+        self._faults = Faults(scenario.spells)
         self._ledger = Ledger()
         self.audit = Audit(
             self._timeline,
@@ -105,10 +105,10 @@ class World:
         )
         self._endpoint = Endpoint(
             self._timeline,
-            self._weather,
+            self._faults,
             self._ledger,
             self._rng,
-            scenario.manner,
+            scenario.issuance,
             scenario.lives,
         )
         self.processes = [self._process(number) for number in range(len(scenario.actors))]
@@ -129,13 +129,13 @@ class World:
 
     def _process(self, number: int) -> Process:
         host, every_s = self._scenario.actors[number]
-        process = Process(number, host, self._timeline, self._weather, self.audit)
+        process = Process(number, host, self._timeline, self._faults, self.audit)
         process.every_s = every_s
-        self.audit.watch(process.conduct)
+        self.audit.watch(process.log)
         return process
 
     def _place(self, number: int) -> Place:
-        return Place(number, self._weather, self.audit, self._rng)
+        return Place(number, self._faults, self.audit, self._rng)
 
     def _store(self, kind: StoreKind, place: Place, resources: ExitStack) -> Store:
         layout = OutputFormat(self._scenario.layout, "simulated")
@@ -178,4 +178,4 @@ class World:
 
     def _asks(self, process: Process) -> None:
         there = tokens_in(self._stores, self._ledger)
-        self.audit.asks(process.conduct, process.skew, there)
+        self.audit.asks(process.log, process.skew, there)

@@ -30,20 +30,20 @@ class Process:
         number: int,
         host: int,
         timeline: Timeline,
-        weather: Faults,
+        faults: Faults,
         audit: Audit,
     ) -> None:
         self.name = f"process{number}"
-        self.conduct = ProcessLog(self.name)
+        self.log = ProcessLog(self.name)
         self.every_s = 0.0
         self.timeline = timeline
         self.audit = audit
         self.is_alive = False
         self.starts = 0
-        self._fates = deque(sorted([*weather.of(self.name), *weather.of("request")]))
+        self._spells = deque(sorted([*faults.of(self.name), *faults.of("request")]))
         self._doom: tuple[int, Spell] | None = None
-        self._clock_steps = deque(at for s in weather.of(f"clock{host}") for at in (s.begin, s.end))
-        self._weather = weather
+        self._clock_steps = deque(at for s in faults.of(f"clock{host}") for at in (s.begin, s.end))
+        self._faults = faults
         self._clock_place = f"clock{host}"
         self._ahead_s = 0.7 * host
         self._booted_at = timeline.now - 1000.0
@@ -56,13 +56,13 @@ class Process:
     @property
     def skew(self) -> float:
         """Return by how much the wall clock is ahead of the true time."""
-        error = self._weather.now(self._clock_place, self.timeline.now)
+        error = self._faults.now(self._clock_place, self.timeline.now)
         return self._ahead_s + (error.value if error else 0.0)
 
     @property
     def request(self) -> int:
         """Return which request the operator wants tokens of."""
-        return self._weather.begun("request", self.timeline.now)
+        return self._faults.begun("request", self.timeline.now)
 
     def live(self, build: Callable[[], Refresher]) -> None:
         """Run, and run again after each death."""
@@ -86,7 +86,7 @@ class Process:
         """Touch the world and let time pass; `waits` says that the time is not its own fault."""
         self.touch()
         if waits or seconds > TICK_S:
-            self.audit.excuse(self.conduct, self.timeline.now + seconds)
+            self.audit.excuse(self.log, self.timeline.now + seconds)
         self._sleep_until(self.timeline.now + seconds)
 
     def wait(self, seconds: float) -> None:
@@ -108,7 +108,7 @@ class Process:
         """Begin a new life."""
         self.is_alive = True
         self.starts += 1
-        self.audit.starts(self.conduct, self.request)
+        self.audit.starts(self.log, self.request)
         return build()
 
     def _step(self, refresher: Refresher) -> None:
@@ -117,8 +117,8 @@ class Process:
         except Exception as error:
             raise Breach(f"step never raises: {type(error).__name__}: {error}") from error
         for event in events:
-            self.audit.told(self.conduct, event, self.skew)
-        self.audit.stepped(self.conduct)
+            self.audit.told(self.log, event, self.skew)
+        self.audit.stepped(self.log)
 
     def _sleep_till_due(self, refresher: Refresher) -> None:
         """Sleep until the daemon's tick finds the refresher due, or its guard sees a clock step."""
@@ -135,7 +135,7 @@ class Process:
 
     def _sleep_till_cron(self) -> None:
         next_at = (self.timeline.now // self.every_s + 1) * self.every_s
-        self.audit.excuse(self.conduct, next_at)
+        self.audit.excuse(self.log, next_at)
         self._sleep_until(next_at)
 
     def _tick_after(self, at: float) -> float:
@@ -149,11 +149,11 @@ class Process:
 
     def _sleep_until(self, at: float) -> None:
         """Sleep, and meet what comes before that time: be frozen, or be killed."""
-        while self._fates and self._fates[0].begin <= at:
-            spell = self._fates.popleft()
+        while self._spells and self._spells[0].begin <= at:
+            spell = self._spells.popleft()
             self.timeline.sleep_until(spell.begin)
             if spell.kind == "stop":
-                self.audit.excuse(self.conduct, spell.end + TICK_S)
+                self.audit.excuse(self.log, spell.end + TICK_S)
                 self.timeline.sleep_until(spell.end)
                 at = max(at, spell.end + TICK_S)
             elif spell.value:
@@ -167,13 +167,13 @@ class Process:
         self._doom = None
         self._back_at = max(spell.end, self.timeline.now + TICK_S)
         self._reboots = spell.kind == "reboot"
-        self.audit.died(self.conduct, self._back_at)
+        self.audit.died(self.log, self._back_at)
         raise Killed
 
     def _rest(self) -> None:
         """Stay dead until the supervisor, or the machine, has started again."""
         self.timeline.sleep_until(self._back_at)
-        while self._fates and self._fates[0].begin <= self.timeline.now:
-            self._fates.popleft()
+        while self._spells and self._spells[0].begin <= self.timeline.now:
+            self._spells.popleft()
         if self._reboots:
             self._booted_at = self.timeline.now - 20.0

@@ -1,4 +1,4 @@
-"""How the readers of one store fare, counted by the true time."""
+"""What the readers of one store have, counted by the true time."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a seed stands for: a provider, a policy, stores, processes and their weather."""
+"""What a seed stands for: a provider, a policy, stores, processes and their faults."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,8 +6,8 @@ from random import Random
 from typing import Literal, NamedTuple, TypeVar
 
 from job.core.schedule import Policy, Reissue
-from simulation.endpoint import Lives, Manner
-from simulation.faults import Climate, Spell, forecast
+from simulation.endpoint import Issuance, Lives
+from simulation.faults import FaultRates, Spell, drawn_spells
 from simulation.readers import Promise
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ STORES: Sequence[tuple[StoreKind, ...]] = (
     ("cloud", "disk"),
 )
 CRON_S = 900.0
-MANNERS: Mapping[tuple[Manner, Reissue], int] = {
+ISSUANCES: Mapping[tuple[Issuance, Reissue], int] = {
     ("independent", "independent"): 15,
     ("revoking", "revokes_previous"): 4,
     ("caching", "same_until_expiry"): 4,
@@ -44,10 +44,10 @@ MANNERS: Mapping[tuple[Manner, Reissue], int] = {
 }
 """What the server does and what the operator has set, and how many worlds have that."""
 CALMS_DAYS = (2, 10, 30, 30, 60, 60, 90, 90)
-"""How long it mostly takes in rough weather until the next trouble at the same place."""
+"""How long it mostly takes in rough years until the next fault at the same place."""
 RIVALRY = 0.4
 MILDNESS = 0.6
-"""The chances of several processes, and of weather that never outlasts the lead."""
+"""The chances of several processes, and of faults that never outlast the lead."""
 
 
 class Actor(NamedTuple):
@@ -73,7 +73,7 @@ class Scenario:
     seed: int
     begin: float
     end: float
-    manner: Manner
+    issuance: Issuance
     lives: Lives
     policy: Policy
     stores: tuple[StoreKind, ...]
@@ -88,12 +88,12 @@ class Scenario:
         return Promise(self.policy.min_validity, self.policy.reissue != "same_until_expiry")
 
     def __str__(self) -> str:
-        weather = "mild" if self.is_mild else "rough"
+        faults = "mild" if self.is_mild else "rough"
         return (
-            f"{self.manner} tokens of {self.lives.usual:.0f} s, {self.policy.reissue}, "
+            f"{self.issuance} tokens of {self.lives.usual:.0f} s, {self.policy.reissue}, "
             f"stores {' '.join(self.stores)} ({self.layout}), "
             f"processes {' '.join(_name(actor) for actor in self.actors)}, "
-            f"{weather} weather with {len(self.spells)} spells"
+            f"{faults} faults in {len(self.spells)} spells"
         )
 
 
@@ -103,13 +103,13 @@ def scenario_of(seed: int, days: float) -> Scenario:
     stores = rng.choice(STORES)
     least = LEAST_CLOUD_LIFE_S if "cloud" in stores else 60
     life = max(_drawn(rng, LIVES_S), least)
-    manner, reissue = _drawn(rng, MANNERS)
+    issuance, reissue = _drawn(rng, ISSUANCES)
     actors = ONE
     if reissue == "independent" and rng.random() < RIVALRY:
         actors = rng.choice(RIVALS[:2] if "disk" in stores else RIVALS)
     policy = Policy(min_validity=rng.choice((60.0, 300.0, 300.0)), reissue=reissue)
     lead = life * OUTLASTED
-    is_mild = manner == "independent" and lead > LEAST_MILD_LEAD_S and rng.random() < MILDNESS
+    is_mild = issuance == "independent" and lead > LEAST_MILD_LEAD_S and rng.random() < MILDNESS
     begin = rng.choice(BEGINS) + rng.random()
     layout = rng.choice(LAYOUTS)
     if "cloud" in stores and len(actors) > 1:
@@ -119,7 +119,7 @@ def scenario_of(seed: int, days: float) -> Scenario:
         seed=seed,
         begin=begin,
         end=begin + days * DAY_S,
-        manner=manner,
+        issuance=issuance,
         lives=Lives(life, max(life / 24, least), max(DEFAULT_LIFE_S, least)),
         policy=policy,
         stores=stores,
@@ -127,26 +127,26 @@ def scenario_of(seed: int, days: float) -> Scenario:
         is_mild=is_mild,
         layout=layout,
     )
-    return replace(scenario, spells=tuple(_weather(rng, scenario, lead)))
+    return replace(scenario, spells=tuple(_spells(rng, scenario, lead)))
 
 
 def _drawn(rng: Random, weights: Mapping[T, int]) -> T:
     return rng.choices(tuple(weights), tuple(weights.values()))[0]
 
 
-def _weather(rng: Random, scenario: Scenario, lead: float) -> list[Spell]:
+def _spells(rng: Random, scenario: Scenario, lead: float) -> list[Spell]:
     places = ["endpoint", *(f"sink{n}" for n in range(len(scenario.stores)))]
     places += [f"process{n}" for n in range(len(scenario.actors))]
     places.append("request")
-    if scenario.manner != "caching":
+    if scenario.issuance != "caching":
         # Two clocks would make two records of one token, and the truth about it would be two.
         places += sorted({f"clock{actor.host}" for actor in scenario.actors})
     longest_s = lead - LEAST_MILD_LEAD_S / 2
-    climate = Climate(max(2.0 * scenario.lives.usual, HALF_A_DAY_S), 10.0, longest_s, mild=True)
+    rates = FaultRates(max(2.0 * scenario.lives.usual, HALF_A_DAY_S), 10.0, longest_s, mild=True)
     if not scenario.is_mild:
         longest_s = rng.choice((1, 6, 24)) * 3600.0
-        climate = Climate(rng.choice(CALMS_DAYS) * DAY_S, 20.0, longest_s, mild=False)
-    return list(forecast(rng, scenario.begin, scenario.end, places, climate))
+        rates = FaultRates(rng.choice(CALMS_DAYS) * DAY_S, 20.0, longest_s, mild=False)
+    return list(drawn_spells(rng, scenario.begin, scenario.end, places, rates))
 
 
 def _name(actor: Actor) -> str:

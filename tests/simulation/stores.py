@@ -1,4 +1,4 @@
-"""What all simulated stores share: their readers' view, their weather, and a watch on each sink."""
+"""What all simulated stores share: their readers' view, their faults, and a watch on each sink."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,19 +29,19 @@ class Store(Protocol):
 
 
 class Place:
-    """Where a store is: its number, its weather and who watches it."""
+    """Where a store is: its number, its faults and who watches it."""
 
-    def __init__(self, number: int, weather: Faults, audit: Audit, rng: Random) -> None:
+    def __init__(self, number: int, faults: Faults, audit: Audit, rng: Random) -> None:
         self.number = number
         self.name = f"sink{number}"
         self.rng = rng
         self.tally = audit.tally
-        self._weather = weather
+        self._faults = faults
         self._audit = audit
 
     def fault(self, now: float) -> str:
         """Return the kind of fault that a call meets now, or an empty string."""
-        spell = self._weather.now(self.name, now)
+        spell = self._faults.now(self.name, now)
         if spell is None or (spell.kind == "flaky" and self.rng.random() > FLAKY):
             return ""
         return spell.kind
@@ -50,8 +50,8 @@ class Place:
         """Excuse a process that meets a fault here."""
         until = process.timeline.now + (OPERATOR_S if for_operator else 0.0)
         self._audit.note(self.name, what)
-        self._audit.excuse(process.conduct, until, [self.number])
-        self._audit.failed(process.conduct, self.number)
+        self._audit.excuse(process.log, until, [self.number])
+        self._audit.failed(process.log, self.number)
 
     def stored(self, text: str) -> None:
         """Tell what readers find from now on."""
@@ -69,19 +69,19 @@ class WatchedSink:
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        conduct = self._process.conduct
-        conduct.looked.discard(self._place.number)
+        log = self._process.log
+        log.looked.discard(self._place.number)
         began = self._process.timeline.now
         with ExitStack() as claims:
             with self._judged("claim"):
                 claims.enter_context(self._sink.claim())
-            conduct.claimed_at[self._place.number] = began
+            log.claimed_at[self._place.number] = began
             yield
 
     def read(self) -> Record | None:
         with self._judged("read"):
             record = self._sink.read()
-        self._process.conduct.looked.add(self._place.number)
+        self._process.log.looked.add(self._place.number)
         return record
 
     def write(self, record: Record) -> None:

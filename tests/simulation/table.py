@@ -44,10 +44,10 @@ def story(outcome: Outcome, lines: int, command: str) -> str:
 
 
 def totals(tallies: Mapping[str, Tally], years: float, broken: int, took_s: float) -> str:
-    """Return the sums, by weather, in words and seconds."""
+    """Return the sums, by kind of scenario, in words and seconds."""
     lines = [
         f"{years:.1f} token-years in {took_s:.0f} s; runs that broke a promise: {broken}",
-        f"{'':36}" + "".join(f"{weather:>12}" for weather in tallies),
+        f"{'':36}" + "".join(f"{kind:>12}" for kind in tallies),
     ]
     for field, name in COUNTS.items():
         counts = (getattr(tally, field) for tally in tallies.values())

@@ -1,4 +1,4 @@
-"""The Tiki preset and `freshtoken once` against a server with the manners of Ory Hydra."""
+"""The Tiki preset and `freshtoken once` against a server that answers as Ory Hydra does."""
 
 import json
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from running import PATIENCE_S, ROOT
 
 from job.core.secret import Secret
 from job.demo.server import AuthMethod, AuthorizationServer, Client
 
-ROOT = Path(__file__).parent.parent.parent
 CLIENT_ID = "7590139168389961"
 BASIC: AuthMethod = "client_secret_basic"
 POST: AuthMethod = "client_secret_post"
@@ -53,7 +53,7 @@ def once(folder: Path, server: AuthorizationServer, secret: str, *settings: str)
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     file = folder / "tiki.json"

@@ -2,7 +2,7 @@ import threading
 
 from job.core.events import JobStarted
 from job.observe.background import BackgroundReporter
-from job.verbs.work import leave
+from job.verbs.common import leave
 
 
 def test_a_log_that_hangs_is_left_behind() -> None:

@@ -1,11 +1,10 @@
-"""How many exchanges may be made, and when: with one endpoint, and for one client. Pure.
+"""How many exchanges one client may make, and when. Pure.
 
 Times are epoch seconds by a clock that never steps; they come in as arguments. Nothing here is
 thread-safe.
 """
 
 import math
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -14,73 +13,7 @@ from job.core.rate import Rate
 from job.core.text import duration
 
 RESERVE = 5
-"""One part of so many of a budget is spread over the time left, and kept for who can't wait."""
-LINE_CAP_S = 15.0
-"""Who waits for others to end asks again after this time: a server that hung may be back."""
-FIRST_GUESS_S = 0.25
-"""How long an exchange is thought to take before one has been seen."""
-WEIGHT = 0.2
-"""How much the last exchange counts in the mean of how long they take."""
-
-
-class Endpoint:
-    """The turns at one token endpoint: at most `concurrency` at once, and no more than `rate`.
-
-    Who has to wait is told when to come back, and has its place in the line until then.
-    """
-
-    def __init__(self, concurrency: int, rate: Rate) -> None:
-        """Begin with a free endpoint."""
-        self._concurrency = concurrency
-        self._rate = rate
-        self._running = 0
-        self._took_s = FIRST_GUESS_S
-        self._starts: deque[float] = deque(maxlen=rate.count)
-        self._planned: deque[float] = deque(maxlen=rate.count)
-        self._places: dict[str, float] = {}
-        self._line_ends_at = -math.inf
-
-    def wait_s(self, who: str, now: float) -> float:
-        """Return 0 if `who` may begin now, else after how many seconds to ask again.
-
-        1. Newcomers go behind those who have a place in the line.
-        2. Then the rate decides, by what has really begun.
-        3. Then the number of those that run; how long they take tells when one will end.
-        """
-        is_new = who not in self._places
-        if is_new:
-            self._places[who] = max(now, self._free_at(self._planned))
-            self._planned.append(self._places[who])
-        at = max(self._places[who], self._free_at(self._starts))
-        is_full = self._running >= self._concurrency or (is_new and now < self._line_ends_at)
-        if at <= now and is_full:
-            line = max(now, self._line_ends_at) + self._took_s / self._concurrency
-            self._line_ends_at = at = min(line, now + LINE_CAP_S)
-        self._places[who] = at
-        return max(at - now, 0.0)
-
-    def begin(self, who: str, now: float) -> None:
-        """Count an exchange of `who` as begun."""
-        self._places.pop(who, None)
-        self._starts.append(now)
-        self._running += 1
-
-    def again(self, now: float) -> bool:
-        """Count another request of an exchange that is running, if the rate allows it now."""
-        allowed = self._free_at(self._starts) <= now
-        if allowed:
-            self._starts.append(now)
-        return allowed
-
-    def end(self, took_s: float) -> None:
-        """Count an exchange as ended."""
-        self._running -= 1
-        self._took_s += WEIGHT * (took_s - self._took_s)
-
-    def _free_at(self, times: deque[float]) -> float:
-        """Return when one more fits after those that began, or will begin, at these times."""
-        is_full = len(times) == self._rate.count
-        return times[0] + self._rate.period_s if is_full else -math.inf
+"""One part of so many of a budget is spread over the time left, and kept for urgent tokens."""
 
 
 class Budget:
@@ -108,7 +41,7 @@ class Budget:
     def wait_s(self, now: float, spare_s: float) -> float:
         """Return 0 if an exchange fits in now, else after how many seconds it may.
 
-        `spare_s` is how long it can be put off without harm.
+        `spare_s` is how long it can be deferred without harm.
         """
         self.add((), now)
         left = self.rate.count - len(self.spent)

@@ -1,9 +1,7 @@
-"""The verbs that do the work: `run` until it is told to stop, `once` for cron."""
+"""`once`: refresh what is due, for cron."""
 
 import json
 import os
-import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -11,76 +9,25 @@ import click
 from job.compose.job import Job, Options
 from job.core.clock import system_clock
 from job.core.errors import ConfigError
-from job.core.events import crashed
 from job.observe.background import BackgroundReporter
-from job.runners.process import TO_END, TO_RUN, Signals
-from job.verbs.common import COMMON, NO_TOKEN, UNWRITABLE, chosen_names, command, duration
+from job.runners.process import TO_END, Signals
+from job.verbs.common import (
+    COMMON,
+    NO_TOKEN,
+    UNWRITABLE,
+    chosen_names,
+    command,
+    duration_option,
+    leave,
+)
 
 if TYPE_CHECKING:
     from job.compose.observers import Watch
-    from job.config import Config
-    from job.core.refresher import Refresher
-    from job.runners.daemon import Daemon
 
-LOG_HANGS_S = 0.25
-"""How long `run` waits for whoever reads its log, when all else is done; `once` has more time."""
 LOG_READ_S = 5.0
-HOOKS_S = 0.25
-"""How long `run` waits for hooks at work; they go on without it, but for their failures."""
+"""How long it waits for a reader of its log, when all else is done."""
 HOOKS_SETTLE_S = 30.0
-"""How long `once` waits for hooks and their further tries."""
-
-
-@command(*COMMON, hears_signals=True)
-@click.option(
-    "--stop-timeout",
-    metavar="DURATION",
-    default="5s",
-    show_default=True,
-    help="How long a stop may take: work in hand that hangs is given up then.",
-)
-def run(options: Options, stop_timeout: str) -> int:
-    """Keep all tokens current until SIGTERM or SIGINT.
-
-    \b
-    Examples:
-      freshtoken run --config /etc/freshtoken/freshtoken.toml
-      kill -HUP PID     read the configuration again; a bad one is refused
-      kill -USR1 PID    refresh every token now
-    """  # noqa: D301  # \b keeps click from wrapping the lines
-    with Signals(TO_RUN, leaving=SystemExit(0)) as signals:
-        from job.compose.observers import Watch  # noqa: PLC0415
-
-        stop_s, job = duration(stop_timeout), Job(options, os.environ)
-        try:
-            config = job.load(with_secrets=True)
-            with BackgroundReporter(job.report, drain_s=LOG_HANGS_S) as report:
-                # By default Python prints what a thread died of, whatever stands in it.
-                threading.excepthook = lambda dead: report(
-                    crashed(dead.exc_value or Exception(), None)
-                )
-                watch = Watch(job.wiring, report, system_clock)
-                daemon = _daemon(job, config, watch, stop_s)
-                watch.follow(config, daemon.is_alive)
-                signals.hand_to(daemon.obey)
-                status_code = daemon.run()
-                watch.stop(HOOKS_S)
-        except ConfigError as error:
-            return job.rejected(error)
-        return leave(status_code, report)
-
-
-def _daemon(job: Job, config: "Config", watch: "Watch", stop_s: float) -> "Daemon":
-    """Return the daemon of a configuration, which tells the log first and then who watches."""
-    from job.runners.daemon import Daemon  # noqa: PLC0415
-
-    def reload(_: object) -> "dict[str, Refresher]":
-        changed = job.load(with_secrets=True)
-        watch.follow(changed, daemon.is_alive)
-        return job.wiring.refreshers(changed)
-
-    daemon = Daemon(job.wiring.refreshers(config), watch.tell, reload, stop_s=stop_s)
-    return daemon
+"""How long it waits for hooks and their further tries."""
 
 
 @command(*COMMON, hears_signals=True)
@@ -128,7 +75,7 @@ def once(  # one argument for each option
         from job.compose.observers import Watch  # noqa: PLC0415
         from job.runners.once import Pass, summary  # noqa: PLC0415
 
-        timeout_s, job = duration(timeout), Job(options, os.environ)
+        timeout_s, job = duration_option(timeout), Job(options, os.environ)
         try:
             config = job.load(with_secrets=True)
         except ConfigError as error:
@@ -163,12 +110,3 @@ def _written(watch: "Watch", path: str | None) -> int:
         click.echo(f"{path}: the metrics can't be written ({reason}); check the path", err=True)
         return UNWRITABLE
     return 0
-
-
-def leave(
-    status_code: int, log: BackgroundReporter, at_once: Callable[[int], object] = os._exit
-) -> int:
-    """Return the status; a log that hangs has a lock that the interpreter's own end waits for."""
-    if log.hangs:
-        at_once(status_code)
-    return status_code

@@ -14,8 +14,16 @@ from rich.console import Console
 from job.core.clock import Moment
 from job.core.errors import SinkRejected
 from job.core.schedule import Policy
-from job.verbs.status import Look, Row, rows
-from job.verbs.status_view import PROBLEMS_SHOWN, Picture, clock_time, drawn, terminal, watch
+from job.observe.status import SinkStatus, TokenStatus, Trouble
+from job.verbs.status_read import Look, statuses
+from job.verbs.status_terminal import (
+    PROBLEMS_SHOWN,
+    Picture,
+    clock_time,
+    drawn,
+    terminal,
+    watch,
+)
 
 NOW = START + 800
 DENIED = "/run/tokens/billing.json: this process may not read it; chown it to this user"
@@ -45,8 +53,21 @@ def plain(text: str) -> list[str]:
     return [line.rstrip() for line in re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", text).splitlines()]
 
 
-def shown(found: list[Row], width: int, height: int = 60) -> list[str]:
-    """Show rows once."""
+def read(looks: list[Look]) -> list[TokenStatus]:
+    """Read all sinks."""
+    for look in looks:
+        look.read(0.0)
+    return statuses(looks, NOW)
+
+
+def unreadable(name: str, label: str, message: str) -> TokenStatus:
+    """Make the status of a token whose sink can't be read."""
+    sink = SinkStatus(label, "unreadable", trouble=Trouble(START, "", message))
+    return TokenStatus(name=name, sinks=(sink,))
+
+
+def shown(found: list[TokenStatus], width: int, height: int = 60) -> list[str]:
+    """Show tokens once."""
     on = console(width, height)
     return plain(drawn(found, NOW, on))
 
@@ -75,7 +96,7 @@ def bad_night() -> list[Look]:
 
 def test_one_good_token_at_80_columns() -> None:
     """The answer is the first line; the sink stands below the name, in whole."""
-    assert shown(rows([good()], NOW), 80) == [
+    assert shown(read([good()]), 80) == [
         "● Every token is good, for at least 46m 40s",
         "",
         "TOKEN                                                 STATE   TIME LEFT",
@@ -87,7 +108,7 @@ def test_one_good_token_at_80_columns() -> None:
 def test_one_good_token_at_60_columns() -> None:
     """A long path is folded, never cut."""
     path = "/srv/tenants/north/run/freshtoken/tokens/tiki.json"
-    assert shown(rows([good(path=path)], NOW), 60) == [
+    assert shown(read([good(path=path)]), 60) == [
         "● Every token is good, for at least 46m 40s",
         "",
         "TOKEN                             STATE   TIME LEFT",
@@ -100,12 +121,29 @@ def test_one_good_token_at_60_columns() -> None:
 def test_one_good_token_at_200_columns() -> None:
     """Where there is room, the time left is drawn too, with the mark of the refresh in it."""
     bar = "━━━━━━━━┃━━━━━━━━━━──────"
-    assert shown(rows([good()], NOW), 200) == [
+    assert shown(read([good()]), 200) == [
         "● Every token is good, for at least 46m 40s",
         "",
         "TOKEN  STATE   TIME LEFT                             REFRESH     SINK",
         f"tiki   ● good  46m 40s    {bar}  in 26m 52s  file:/run/tokens/tiki.json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("now", "refresh_at", "bar"),
+    [
+        (START - 5, START + 2412, "━━━━━━━┃━━━━━━━━━━━━"),
+        (START + 1800, START + 2412, "━━━━━━━┃━━──────────"),
+        (START + 3599, START + 2412, "───────┃────────────"),
+        (START + 9999, START + 2412, "───────┃────────────"),
+        (START + 1800, START - 1, "━━━━━━━━━━─────────┃"),
+    ],
+)
+def test_the_bar_stays_within_its_column(now: int, refresh_at: int, bar: str) -> None:
+    """However far the clock is off, the bar is as wide as its column and keeps its mark."""
+    sink = SinkStatus("file:/a", "current", START + 3600, obtained_at=START, refresh_at=refresh_at)
+    text = drawn([TokenStatus(name="tiki", sinks=(sink,))], now, console(160))
+    assert bar in plain(text)[3].split()
 
 
 BAD_NIGHT = [
@@ -144,12 +182,12 @@ BAD_NIGHT = [
 
 def test_a_bad_night_at_80_columns() -> None:
     """The worst token is first; below, each trouble is told once, with its cure."""
-    assert shown(rows(bad_night(), NOW), 80) == BAD_NIGHT
+    assert shown(read(bad_night()), 80) == BAD_NIGHT
 
 
 def test_a_bad_night_at_200_columns() -> None:
     """A row for each sink, and an empty bar where nothing is left."""
-    lines = shown(rows(bad_night(), NOW), 200)[2:11]
+    lines = shown(read(bad_night()), 200)[2:11]
     assert [line[:84].rstrip() for line in lines] == [
         "TOKEN     STATE             TIME LEFT                                  REFRESH",
         "dead      ✖ expired         none for 1m 5s  ────────┃────────────────  20m 53s late",
@@ -177,22 +215,23 @@ def test_a_bad_night_at_200_columns() -> None:
 @pytest.mark.parametrize("width", [50, 60, 80, 99, 100, 120, 200])
 def test_nothing_is_cut_at_any_width(width: int) -> None:
     """Whatever the width, no line is longer, and no word, name or path is lost."""
-    lines = shown(rows(bad_night(), NOW), width)
+    lines = shown(read(bad_night()), width)
     assert max(map(len, lines)) <= width
     text = re.sub(r"\s", "", "".join(lines))
-    for row in rows(bad_night(), NOW):
-        assert row.token in text
+    for token in read(bad_night()):
+        assert token.name in text
     assert "…" not in text
     assert "file:/run/tokens/billing.json" in text or width < 80
 
 
+@pytest.mark.slow
 def test_the_worst_of_500_tokens_is_first_and_the_answer_is_also_last() -> None:
     """Whoever looks at the end of what scrolled by finds the answer and the cures there."""
     many = [good(f"t{number}") for number in range(500)]
     missing = [
         Look(f"m{number}", MemorySink(f"file:/m{number}"), "key", Policy()) for number in range(5)
     ]
-    lines = shown(rows([*many, *missing], NOW), 80, height=30)
+    lines = shown(read([*many, *missing]), 80, height=30)
     assert lines[0] == lines[-1] == "✖ 5 of 505 tokens need you"
     assert lines[3].split()[:3] == ["m0", "✖", "missing"]
     assert lines[-5:-1] == [
@@ -207,7 +246,7 @@ def test_the_worst_of_500_tokens_is_first_and_the_answer_is_also_last() -> None:
 def test_many_different_troubles_are_not_all_told() -> None:
     """A hundred different errors would hide the answer; --json has them all."""
     found = [
-        Row(f"t{number}", "file:/a", "unreadable", problem=f"fault {number}")
+        unreadable(f"t{number}", "file:/a", f"fault {number}")
         for number in range(PROBLEMS_SHOWN + 2)
     ]
     lines = shown(found, 80)
@@ -216,7 +255,7 @@ def test_many_different_troubles_are_not_all_told() -> None:
 
 def test_colours_are_those_of_the_states() -> None:
     """Colours help where there are some."""
-    text = drawn(rows(bad_night(), NOW), NOW, console(80, colours=True))
+    text = drawn(read(bad_night()), NOW, console(80, colours=True))
     for word, code in (("expired", "1;31"), ("at risk", "1;33"), ("due", "33"), ("good", "32")):
         assert re.search(rf"\x1b\[{code}m[^\x1b]*{word}", text)
 
@@ -225,13 +264,13 @@ def test_no_color_is_obeyed() -> None:
     """NO_COLOR leaves weight, and takes every colour (https://no-color.org)."""
     environ = {"NO_COLOR": "1", "TERM": "xterm"}
     on = Console(file=io.StringIO(), force_terminal=True, width=80, _environ=environ)
-    text = drawn(rows(bad_night(), NOW), NOW, on)
+    text = drawn(read(bad_night()), NOW, on)
     assert set(re.findall(r"\x1b\[([0-9;]*)m", text)) == {"0", "1", "2"}
 
 
 def test_what_people_wrote_is_not_markup() -> None:
     """A path that looks like markup of the terminal library stays as it is."""
-    found = [Row("t", "file:/[bold red]/x", "unreadable", problem="[/x] is wrong; see [y]")]
+    found = [unreadable("t", "file:/[bold red]/x", "[/x] is wrong; see [y]")]
     assert shown(found, 80)[3:] == [
         "t                                                        ✖ unreadable  -",
         "file:/[bold red]/x",
@@ -244,7 +283,7 @@ def test_what_people_wrote_is_not_markup() -> None:
 def test_a_watched_picture_fits_its_terminal() -> None:
     """The rows that give way are the best ones; the cures stay, and Ctrl-C is named."""
     on = console(80, 24)
-    on.print(Picture(rows(bad_night(), NOW), NOW, 24))
+    on.print(Picture(read(bad_night()), NOW, 24))
     lines = printed(on)
     assert len(lines) == 23
     assert lines[:2] == BAD_NIGHT[:2]
@@ -256,7 +295,7 @@ def test_a_watched_picture_fits_its_terminal() -> None:
 def test_a_watched_picture_in_a_tiny_terminal() -> None:
     """However low it is, the answer is there."""
     on = console(60, 5)
-    on.print(Picture(rows(bad_night(), NOW), NOW, 5))
+    on.print(Picture(read(bad_night()), NOW, 5))
     assert printed(on)[0] == BAD_NIGHT[0]
 
 

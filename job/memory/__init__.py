@@ -1,0 +1,1 @@
+"""What is remembered of a token, one file for each place that keeps it."""

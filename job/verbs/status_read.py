@@ -1,0 +1,104 @@
+"""What `status` finds in the sinks of every token: they are read, never written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+
+from job.compose.refreshers import Wiring
+from job.compose.token_source import key_of
+from job.config import Config
+from job.core.errors import SinkError
+from job.core.ports import Sink
+from job.core.schedule import Policy, due_at, risk_at
+from job.core.tokens import Record
+from job.observe.status import SinkStatus, TokenStatus, Trouble, state_of
+
+NEVER_STORED = "no token has been stored yet; run `freshtoken once`"
+NOT_REFRESHED = "it is not being refreshed; see the log of `freshtoken run`"
+LATE = "its refresh is late; see the log of `freshtoken run`"
+OTHER_REQUEST = (
+    "it was got for another request, the configuration has changed since; `freshtoken run` or "
+    "`freshtoken once` replaces it"
+)
+
+
+@dataclass(slots=True)
+class Look:
+    """One sink of one token, as it was when it was read last; `read_at` in seconds since boot."""
+
+    token: str
+    sink: Sink
+    request_key: str
+    policy: Policy
+    every_s: float = 2.0
+    read_at: float | None = None
+    found: Record | SinkError | None = None
+
+    def is_old(self, boot: float) -> bool:
+        """Tell whether a watcher should read the sink again."""
+        return self.read_at is None or boot - self.read_at >= self.every_s
+
+    def read(self, boot: float) -> None:
+        """Read the sink."""
+        try:
+            self.found = self.sink.read()
+        except SinkError as error:
+            self.found = error
+        self.read_at = boot
+
+    def status(self, now: float) -> SinkStatus:
+        """Return what readers have at `now`, in epoch seconds."""
+        found, label = self.found, self.sink.label
+        if self.read_at is None:
+            return SinkStatus(label, "unknown")
+        if isinstance(found, SinkError):
+            trouble = Trouble(int(now), found.code, found.message)
+            return SinkStatus(label, "unreadable", trouble=trouble)
+        if found is None:
+            return SinkStatus(label, "missing", trouble=Trouble(int(now), "", NEVER_STORED))
+        return self._held(found, now)
+
+    def _held(self, record: Record, now: float) -> SinkStatus:
+        token, due = record.token, due_at(record.token, self.policy, 0.0)
+        held = record.receipt.request_key == self.request_key
+        state, since = state_of(
+            now,
+            expires_at=token.expires_at,
+            risk_at=risk_at(token, self.policy),
+            due_at=due,
+            held=held,
+            obtained_at=token.requested_at if held else None,
+        )
+        late = NOT_REFRESHED if state == "expired" else LATE if now >= due else ""
+        problem = late if held or state == "expired" else OTHER_REQUEST
+        return SinkStatus(
+            self.sink.label,
+            state,
+            token.expires_at,
+            since,
+            obtained_at=token.requested_at,
+            refresh_at=int(due),
+            fingerprint=record.receipt.fingerprint,
+            held=held,
+            trouble=Trouble(int(now), "", problem) if problem else None,
+        )
+
+
+def looks(config: Config, wiring: Wiring) -> list[Look]:
+    """Return every sink of every token, in the order of the configuration; none is read yet."""
+    return [
+        Look(name, sink, key_of(token), wiring.policy(token), settings.read_interval_s)
+        for name, token in config.tokens.items()
+        for settings, sink in zip(
+            token.sinks, wiring.sinks(name, token, config.folder), strict=True
+        )
+    ]
+
+
+def statuses(found: Sequence[Look], now: float) -> list[TokenStatus]:
+    """Return the status of each token, as its sinks were when they were read."""
+    return [
+        TokenStatus(name=name, sinks=tuple(look.status(now) for look in group))
+        for name, group in groupby(found, key=attrgetter("token"))
+    ]
