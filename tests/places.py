@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from aws import refuse
 from sinks import file_store, secret_store
 
 from job.core.ports import Store
@@ -171,12 +170,16 @@ class SecretPlace(Place):
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
+        from aws import refuse  # noqa: PLC0415  # loads boto3
+
         for operation in ("PutSecretValue", "CreateSecret"):
             self.faults.plan(operation, refuse("ThrottlingException"))
         yield
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:
+        from aws import refuse  # noqa: PLC0415  # loads boto3
+
         for operation in ("GetSecretValue", "PutSecretValue", "DescribeSecret"):
             self.faults.plan(operation, *[refuse("AccessDeniedException")] * 2)
         yield
