@@ -23,12 +23,10 @@ import requests
 from fakes import START, FakeClock, MemorySink, ScriptedSource, record, token
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from running import repetitions
 from sinks import file_sink
 from token_server import TokenServer
 
-from job.config import load, tokens_of
-from job.config.secret_settings import AssertionSettings, SecretSettings
+from job.config import tokens_of
 from job.config.settings import CommonSettings, TokenSettings
 from job.core.errors import ConfigError, EndpointUnavailable, ExchangeError, JobError, SinkRejected
 from job.core.events import Event
@@ -36,7 +34,9 @@ from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat, Record, parse, record_of, render, render_receipt
+from job.credentials.settings import AssertionSettings, SecretSettings
 from job.http.transport import MAX_BODY_BYTES, Transport
+from job.inventory.kinds import load
 from job.oauth.response import read_token
 from job.oauth.token_response import ResponseRules, TokenResponse
 from job.observe.log import log_observer
@@ -60,9 +60,9 @@ LONG = os.environ.get("HOSTILE_EXAMPLES")
 
 
 def examples(number: int) -> settings:
-    """Try so many examples in CI, always the same; or more and others, where that is asked."""
+    """Try so many examples, always the same; or more of them and others, where that is asked."""
     return settings(
-        max_examples=int(LONG) if LONG else repetitions(number),
+        max_examples=int(LONG) if LONG else number,
         derandomize=not LONG,
         database=None,
         deadline=timedelta(seconds=5),
@@ -180,7 +180,7 @@ def verdict(reply: TokenResponse, rules: ResponseRules = ResponseRules()) -> Non
         assert is_harmless(str(got))
         assert got.retry_after is None or 0 <= got.retry_after < math.inf
         return
-    assert 1 <= got.life <= TEN_YEARS_S
+    assert 1 <= got.lifetime <= TEN_YEARS_S
     stored = record_of(got, "key")
     for layout in LAYOUTS:
         found = parse(render(stored, layout), layout, render_receipt(stored, layout))

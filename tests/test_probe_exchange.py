@@ -8,8 +8,8 @@ import pytest
 from fakes import FakeClock
 from token_server import Step, TokenServer, answer, refusal, token
 
-from job.aws.clients import AwsClients
-from job.compose.token_source import Sources
+from job.compose.token_source import exchange_of
+from job.compose.tools import Tools
 from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import EndpointUnavailable, RequestRejected
@@ -30,8 +30,10 @@ def secret_file(tmp_path: Path) -> Path:
 def built(secret: Path, keys: dict[str, Any]) -> tuple[TokenSettings, ClientCredentials]:
     """Build the exchange of a token, as the configuration would."""
     sinks = [{"type": "file", "path": "t.json"}]
-    settings = tokens_of({"tokens": {"t": {"client_id": "id", "sinks": sinks} | keys}})["t"]
-    return Sources({}, FakeClock(), AwsClients()).exchange(settings, str(secret.parent))
+    settings = tokens_of(
+        {"tokens": {"t": {"client_id": "id", "sinks": sinks} | keys}}, str(secret.parent)
+    )["t"]
+    return exchange_of(settings, Tools({}, "host", FakeClock()))
 
 
 def exchange(server: TokenServer, secret: Path, **keys: Any) -> ClientCredentials:  # noqa: ANN401  # settings are of many types
@@ -53,7 +55,7 @@ def test_a_server_is_asked_twice(secret_file: Path) -> None:
     with TokenServer(token("tok-1", scope="a"), token("tok-2", 60)) as server:
         first, second = exchange_twice(exchange(server, secret_file), unlimited)
     assert [one.token.access_token.reveal() for one in (first, second)] == ["tok-1", "tok-2"]
-    assert [one.token.life for one in (first, second)] == [3600, 60]
+    assert [one.token.lifetime for one in (first, second)] == [3600, 60]
     assert (first.answer.status, b'"scope"' in first.answer.body) == (200, True)
     assert [seen.form for seen in server.requests] == [{"grant_type": "client_credentials"}] * 2
 

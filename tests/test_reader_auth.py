@@ -78,6 +78,7 @@ def by_httpx_async(url: str, auth: TokenAuth, body: bytes) -> int:
 
 
 @pytest.mark.parametrize("send", [by_requests, by_requests_with_a_file, by_httpx, by_httpx_async])
+@pytest.mark.slow
 def test_a_401_has_the_store_read_once_more(path: Path, send: Send) -> None:
     """With another token in the store the request is sent again, whole; with the same it is not."""
     auth = slowly(path)

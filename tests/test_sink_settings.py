@@ -39,7 +39,6 @@ def answers(settings: SinkSettings) -> Mapping[str, Any]:
     return {
         "place": settings.place,
         "local_path": settings.local_path,
-        "resolved": settings.resolved("/etc/job").place,
         "problems": list(settings.problems()),
         "read_interval_s": settings.read_interval_s,
         "max_versions_per_day": settings.max_versions_per_day,
@@ -52,7 +51,6 @@ def test_a_file_answers_for_itself() -> None:
     assert answers(FILE) == {
         "place": ("file", "one.json"),
         "local_path": "run/../one.json",
-        "resolved": ("file", "/etc/job/one.json"),
         "problems": [],
         "read_interval_s": 2.0,
         "max_versions_per_day": None,
@@ -66,7 +64,6 @@ def test_a_secret_answers_for_itself() -> None:
     assert answers(SECRET) == {
         "place": place,
         "local_path": None,
-        "resolved": place,
         "problems": [],
         "read_interval_s": 30.0,
         "max_versions_per_day": 100,
@@ -91,7 +88,6 @@ def test_a_kind_may_say_no_more_than_its_name() -> None:
     assert answers(bare) == {
         "place": ("bare:NAME", "one"),
         "local_path": None,
-        "resolved": ("bare:NAME", "one"),
         "problems": [],
         "read_interval_s": 30.0,
         "max_versions_per_day": None,
@@ -103,9 +99,9 @@ def test_a_kind_may_say_no_more_than_its_name() -> None:
 
 
 def test_the_example_of_the_guide_answers_for_itself() -> None:
-    """Promise: whoever copies docs/extending.md has settings that check and resolve."""
-    settings = example()["SqliteSinkSettings"](path="tokens.db", row="")
-    assert settings.resolved("/run").place == ("sqlite", "/run/tokens.db", "")
+    """Promise: whoever copies docs/extending.md has settings that check."""
+    settings = example()["SqliteSinkSettings"](path="/run/tokens.db", row="")
+    assert settings.place == ("sqlite", "/run/tokens.db", "")
     assert list(settings.problems()) == [
         ("row", "is empty; leave it out, or give each token its own")
     ]

@@ -16,9 +16,8 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Annotated, Self
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
@@ -27,7 +26,7 @@ from job.core.secret import Secret
 from job.core.tokens import FormatName, is_ours
 from job.files import close_quietly, read_regular, write_atomically
 from job.sinks.settings import Place, SinkSettings
-from job.values import OsText
+from job.values import FilePath
 
 SIDECAR_SUFFIX = ".freshtoken.json"
 BUDGET_SUFFIX = ".budget"
@@ -70,7 +69,7 @@ class FileSinkSettings(SinkSettings, frozen=True, kw_only=True, tag="file"):
     read_interval_s = 2.0
     lock_reaches_all_writers = True
 
-    path: Annotated[OsText, Meta(description="The file. Its folder must exist.")]
+    path: Annotated[FilePath, Meta(description="The file. Its folder must exist.")]
     format: Annotated[FormatName, Meta(description="The layout of the file.")] = "json"
     template: (
         Annotated[
@@ -99,10 +98,6 @@ class FileSinkSettings(SinkSettings, frozen=True, kw_only=True, tag="file"):
         """Return the file."""
         return self.path
 
-    def resolved(self, folder: str) -> Self:
-        """Return the same with an absolute path."""
-        return msgspec.structs.replace(self, path=os.path.join(folder, self.path))
-
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with path and mode, too."""
         yield from super().problems()
@@ -126,7 +121,7 @@ class FileStore:
     `lock_timeout_s` seconds, with `sleep` between looks. Its revision is its text.
     """
 
-    __slots__ = ("_lock_timeout_s", "_settings", "_sleep")
+    __slots__ = ("_lock_timeout_s", "_replaceable", "_settings", "_sleep")
     in_one_step = False
 
     def __init__(
@@ -140,6 +135,7 @@ class FileStore:
         self._settings = settings
         self._lock_timeout_s = lock_timeout_s
         self._sleep = sleep
+        self._replaceable = False
 
     @property
     def _path(self) -> str:
@@ -154,7 +150,8 @@ class FileStore:
     def lock(self) -> Iterator[None]:
         """Hold the lock file `.NAME.lock` beside the target; a holder that dies lets go of it."""
         with _translated(self._path):
-            if _is_mounted(self._path):
+            # A look at all mounts costs as much as the lock and the write together.
+            if not self._replaceable and _is_mounted(self._path):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
             lock = _open_lock(self._path)
         try:
@@ -189,7 +186,9 @@ class FileStore:
             owner = _number(self._settings.owner, lambda name: pwd.getpwnam(name).pw_uid)
             group = _number(self._settings.group, lambda name: grp.getgrnam(name).gr_gid)
             mode = int(self._settings.mode, 8)
+            self._replaceable = False
             write_atomically(folder, contents, mode=mode, owner=owner, group=group)
+            self._replaceable = True
 
     def foreign(self) -> SinkRejected:
         """Return the refusal to replace a file of somebody else."""

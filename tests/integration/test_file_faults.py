@@ -442,7 +442,7 @@ def test_once_may_write_only_the_beginning(tmp_path: Path) -> None:
 
 
 Break = Callable[[Path, ExitStack], Callable[[], object]]
-"""Breaks the place of a file and returns what mends it; the stack is unwound after the test."""
+"""Breaks the place of a file and returns what repairs it; the stack is unwound after the test."""
 
 
 def mount(*arguments: str) -> None:
@@ -549,12 +549,12 @@ def replaced_by(make: Callable[[Path], object], remove: Callable[[Path], object]
         path.rename(kept)
         make(path)
 
-        def mend() -> None:
+        def repair() -> None:
             assert stat.S_IFMT(path.lstat().st_mode) != stat.S_IFREG or path.stat().st_size
             remove(path)
             kept.rename(path)
 
-        return mend
+        return repair
 
     return replace
 
@@ -650,7 +650,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def broken(how: Break, path: Path) -> Iterator[Callable[[], object]]:
-    """Break the place of a file; what it gives mends that."""
+    """Break the place of a file; what it gives repairs that."""
     with ExitStack() as stack:
         yield how(path, stack)
 
@@ -661,11 +661,11 @@ def test_once_meets_a_broken_place(
 ) -> None:
     """The token that was there outlasts the fault, nothing else is touched, and the cure cures."""
     sink = file_sink(str(path), layout_of("json"))
-    with TokenServer() as server, broken(case.how, path) as mend:
+    with TokenServer() as server, broken(case.how, path) as repair:
         config = configure(tmp_path, server.url, path)
         assert once(config, *unprivileged) == (case.status, [case.code])
         assert len(server.requests) == case.wasted
-        mend()
+        repair()
         assert sink.read() == OLD
         assert names_in(path.parent) == expected_names("json")
 
@@ -677,7 +677,7 @@ def test_once_meets_a_broken_place(
 def test_run_meets_a_broken_place(
     tmp_path: Path, path: Path, unprivileged: list[str], case: Case
 ) -> None:
-    """A place that breaks while the scheduler runs is told, and used again when it is mended.
+    """A place that breaks while the scheduler runs is told, and used again when it is repaired.
 
     What an operator need not cure is tried again unasked, and with the very token in hand.
     """
@@ -685,11 +685,11 @@ def test_run_meets_a_broken_place(
         config = configure(tmp_path, server.url, path)
         with Job(config, *unprivileged) as job:
             job.told("token.delivered")
-            with broken(case.how, path) as mend:
+            with broken(case.how, path) as repair:
                 job.send(signal.SIGUSR1)
                 job.told("token.delivery_failed", code=case.code)
                 assert len(server.requests) == 1 + case.wasted
-                mend()
+                repair()
                 if case.code != "disk_full":
                     job.send(signal.SIGUSR1)
                 told = job.told("token.delivered")

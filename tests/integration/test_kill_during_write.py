@@ -23,7 +23,7 @@ from sinks import file_sink
 from job.core.tokens import FormatName, OutputFormat
 from job.sinks.file import sweep
 
-KILLS = 100
+KILLS = repetitions(100)
 READS = int(os.environ.get("READS", repetitions(100_000)))
 LONGEST_LIFE_S = 0.15
 """Long beside a write."""
