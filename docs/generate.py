@@ -6,12 +6,13 @@ from pathlib import Path
 
 import msgspec
 
-from job.config.environment import ENVIRONMENT_KEYS
 from job.config.presets import Preset, catalogue, presets
-from job.config.secret_settings import AssertionSettings, SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.watch_settings import HookSettings, HttpSettings, SignalSettings
+from job.credentials.settings import AssertionSettings, SecretSettings
+from job.inventory.environment import ENVIRONMENT_KEYS
 from job.sinks.kinds import sink_types
+from job.values import schema_of, written
 
 FOLDER = Path(__file__).parent
 ONE_OF = "Exactly one of these; it is read again for every exchange."
@@ -112,11 +113,12 @@ def _table(kind: type, only: tuple[str, ...] = ()) -> str:
 
 def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-    return "" if value is None or value in ((), {}) else f"`{json.dumps(value)}`"
+    value = msgspec.to_builtins(value, enc_hook=written)
+    return "" if value in (None, [], (), {}) else f"`{json.dumps(value)}`"
 
 
 def _about(hint: object) -> str:
-    schema = msgspec.json.schema(hint)
+    schema = msgspec.json.schema(hint, schema_hook=schema_of)
     options = [schema, *schema.get("anyOf", [])]
     text = next((o["description"] for o in options if "description" in o), "")
     choices = next((o["enum"] for o in options if "enum" in o), [])

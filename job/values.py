@@ -1,22 +1,22 @@
-"""What the values of keys are made of."""
+"""What the values of keys are: durations, rates and paths, read when the configuration is."""
 
+import os.path
 import re
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from job.core.rate import Rate
 
-Duration = Annotated[
-    str | int | float, Meta(description="A duration: 30s, 5m, 1h30m, or a number of seconds.")
-]
 Region = Annotated[str, Meta(description="The AWS region; default: boto3's own choice.")] | None
 Profile = Annotated[str, Meta(description="The profile of the shared AWS configuration.")] | None
 EndpointUrl = (
     Annotated[str, Meta(description="Another AWS endpoint, such as a VPC endpoint.")] | None
 )
-OsText = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+NO_NUL = r"^[^\x00]*$"
+OsText = Annotated[str, Meta(pattern=NO_NUL)]
 """What system calls take: a NUL would end it."""
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
@@ -25,39 +25,142 @@ _UNPRINTED = re.compile(r"[\x00-\x20\x7f]")
 _UNITS_S = (86_400, 3_600, 60, 1)
 MAX_DURATION_S = 10 * 365 * 86_400
 """More is a mistake, and would not fit into a timer."""
+COUNT = re.compile(r"[0-9]{1,9}")
 PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
 MAX_RATE = 100_000
 """The time of each exchange is kept for as long as it counts."""
 
+T = TypeVar("T")
+ValueReader = Callable[[type, Any], Any]
+"""Makes a value of a type out of what is written (msgspec's dec_hook)."""
 
-def seconds(duration: str | float) -> float:
-    """Return a duration in seconds; raises ValueError unless it is one, from 0 to ten years."""
-    length = _parsed(duration.strip()) if isinstance(duration, str) else duration
-    if not 0 <= length <= MAX_DURATION_S:
-        raise ValueError
-    return float(length)
+
+class Duration(float):
+    """A number of seconds, from 0 to ten years; `text` is how the configuration has it.
+
+    Making one raises ValueError, which says what is wrong for people and never repeats the text.
+    """
+
+    text: str | float
+    least_s: ClassVar[float] = 0.0
+
+    def __new__(cls, text: str | float) -> Self:
+        """Read a duration: 30s, 5m, 1h30m, or a number of seconds."""
+        length_s = _parsed(text.strip()) if isinstance(text, str) else text
+        is_one = 0 <= length_s <= MAX_DURATION_S
+        if problem := cls.problem(length_s if is_one else None):
+            raise ValueError(problem)
+        self = super().__new__(cls, length_s)
+        self.text = text
+        return self
+
+    @classmethod
+    def problem(cls, length_s: float | None) -> str:
+        """Say what is wrong with a length, empty for nothing; None stands for what is not one."""
+        if length_s is None:
+            return "is not a duration; write 30s, 5m, 1h30m or a number of seconds"
+        return f"must be at least {cls.least_s:g}s" if length_s < cls.least_s else ""
+
+
+class Timeout(Duration):
+    """The deadline of a request."""
+
+    least_s = 0.1
+
+
+class Lifetime(Duration):
+    """The life of a token, or a part of it."""
+
+    least_s = 1.0
+
+
+class AssertionLifetime(Duration):
+    """The life of an assertion: the clock of the server may differ by some seconds."""
+
+    least_s = 10.0
+
+
+class FilePath(str):
+    """The path of a file, absolute unless it is empty."""
+
+    __slots__ = ()
 
 
 def _parsed(text: str) -> float:
+    """Return the length that a text says, or -1."""
     if _NUMBER.fullmatch(text):
         return float(text)
     found = _DURATION.fullmatch(text)
     if found is None or not text:
-        raise ValueError
+        return -1
     parts = zip(found.groups(), _UNITS_S, strict=True)
     return sum(float(number or 0) * unit for number, unit in parts)
 
 
-def rate(text: str) -> Rate:
+def _rate(text: str) -> Rate:
     """Return a rate such as 50/12h or 10/s; raises ValueError unless it is one, of at least one."""
     count, _, period = text.replace(" ", "").partition("/")
     period = PERIODS.get(period, period)
-    if not period:
-        raise ValueError
-    length = seconds(period if period[:1].isdecimal() else f"1{period}")
-    if not (count.isascii() and count.isdecimal() and 0 < int(count) <= MAX_RATE and length):
-        raise ValueError
-    return Rate(int(count), length)
+    number = int(count) if COUNT.fullmatch(count) else 0
+    length_s = _parsed(period if period[:1].isdecimal() else f"1{period}") if period else 0
+    if not (0 < number <= MAX_RATE and 0 < length_s <= MAX_DURATION_S):
+        form = "such as 50/12h, 10/s or 1000/day: a number, a slash and a duration"
+        raise ValueError(f"must be a rate, {form}")
+    return Rate(number, length_s, text)
+
+
+def value_reader(folder: str) -> ValueReader:
+    """Return what makes values; relative paths start at `folder`.
+
+    What is written alike is one object. Raises ValueError with what is wrong, for people, or
+    TypeError where something else than a text, or than a number for a duration, is written.
+    """
+    known: dict[tuple[type, object], object] = {}
+
+    def read(kind: type, written: Any) -> object:  # noqa: ANN401  # a value of TOML
+        if type(written) not in ((str, int, float) if issubclass(kind, Duration) else (str,)):
+            raise TypeError
+        value = known.get((kind, written))
+        if value is None:
+            value = known[kind, written] = _value(kind, written, folder)
+        return value
+
+    return read
+
+
+def _value(kind: type, written: Any, folder: str) -> object:  # noqa: ANN401  # a value of TOML
+    if kind is Rate:
+        return _rate(written)
+    if kind is not FilePath:
+        return kind(written)
+    if "\0" in written:
+        raise TypeError
+    return FilePath(os.path.join(folder, written) if written else "")
+
+
+def schema_of(kind: type) -> dict[str, Any]:
+    """Return the JSON Schema of what is written for a value (msgspec's schema_hook)."""
+    if issubclass(kind, Duration):
+        return {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "number"}]}
+    return {"type": "string"} | ({"pattern": NO_NUL} if kind is FilePath else {})
+
+
+def written(value: Any) -> object:  # noqa: ANN401  # whichever value it is
+    """Return how the configuration has a duration or a rate (msgspec's enc_hook)."""
+    return value.text
+
+
+def default(value: T) -> T:
+    """Give a key a default that is a value; msgspec's own schema can't show such a one."""
+    return field(default_factory=lambda: value)
+
+
+def numbered(key: str, value: T | tuple[T, ...] | None) -> Iterator[tuple[str, T]]:
+    """Yield what a key holds with its place: one, none, or a list that counts from 1."""
+    if isinstance(value, tuple):
+        yield from ((f"{key}[{number}]", one) for number, one in enumerate(value, 1))
+    elif value is not None:
+        yield key, value
 
 
 def is_url(text: str) -> bool:
@@ -72,3 +175,6 @@ def is_url(text: str) -> bool:
 
 class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file: unknown keys are errors."""
+
+    otherwise: ClassVar[str] = "must be a table"
+    """What to say of anything else that is written in its place."""

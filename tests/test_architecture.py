@@ -46,7 +46,7 @@ FENCES: dict[str, set[str]] = {
     "click": {"cli", "verbs"},
     "cryptography": {"oauth"},
     "jwt": {"oauth"},
-    "msgspec": {"compose", "config", "sinks", "values", "verbs"},
+    "msgspec": {"compose", "config", "credentials", "oauth", "sinks", "values"},
     "prometheus_client": {"observe"},
     "requests": {"http", "oauth", "verbs"},
     "rich": {"verbs"},
@@ -456,15 +456,16 @@ def test_once_with_nothing_due_loads_nothing_heavy(tmp_path: Path) -> None:
     )
     store = """
 import os, sys, tomllib
-from job.compose.refreshers import Wiring
+from job.compose.refreshers import sinks_of
 from job.compose.token_source import key_of
-from job.config import load
+from job.compose.tools import Tools
+from job.inventory.kinds import load
 from job.core.clock import system_clock
 from job.core.secret import Secret
 from job.core.tokens import Token, record_of
 config = load(sys.argv[1], {})
 settings = config.tokens["t"]
-(sink,) = Wiring({}, "host", system_clock).sinks("t", settings, config.folder)
+(sink,) = sinks_of("t", settings, Tools({}, "host", system_clock))
 now = int(system_clock().wall)
 token = Token(Secret("tok"), "Bearer", "", now, now + 3600, "expires_in")
 sink.write(record_of(token, key_of(settings)))

@@ -22,9 +22,11 @@ from token_server import TokenServer, refusal, token
 
 from job import __version__
 from job.cli import cli
-from job.compose.refreshers import Wiring
+from job.compose.refreshers import sinks_of
 from job.compose.token_source import key_of
+from job.compose.tools import Tools
 from job.config import Config, tokens_of
+from job.core.clock import system_clock
 from job.core.tokens import OutputFormat
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +59,7 @@ def write(*names: str, path: str = "freshtoken.toml", **keys: Any) -> Config:  #
         lines.append(f"sinks = [{', '.join(map(inline, sinks))}]")
     Path(path).write_text("\n".join(lines) + "\n")
     raw = tomllib.loads(Path(path).read_text())
-    return Config(tokens_of(raw), os.getcwd(), path)
+    return Config(tokens_of(raw, os.getcwd()), path)
 
 
 def inline(value: object) -> str:
@@ -70,7 +72,7 @@ def inline(value: object) -> str:
 def store(config: Config, name: str = "one", value: str = "tok", age: int = 0) -> None:
     """Put a token of one hour into the sinks of a configuration, got `age` seconds ago."""
     settings = config.tokens[name]
-    for sink in Wiring({}, "host", lambda: None).sinks(name, settings, config.folder):  # type: ignore[arg-type,return-value]  # no clock is read
+    for sink in sinks_of(name, settings, Tools({}, "host", system_clock)):
         sink.write(record(value, int(time.time()) - age, key=key_of(settings)))
 
 
@@ -304,10 +306,10 @@ def test_options_stand_before_the_verb_or_after_it(run: Run) -> None:
 MISTAKES = {"client_secret": HIDDEN, "client_id": 7, "timeout": "soon", "scop": []}
 PROBLEMS = [
     "tokens.one.scop: unknown key; did you mean scope?",
+    "tokens.one.timeout: is not a duration; write 30s, 5m, 1h30m or a number of seconds",
     "tokens.one.client_id: must be text in quotes",
     ("tokens.one.client_secret: must say where the secret is, not hold it: "
     '{ env = "NAME" }, { file = "/path" }, { aws_secret = "NAME" } or the like'),
-    "tokens.one.timeout: is not a duration; write 30s, 5m, 1h30m or a number of seconds",
 ]  # fmt: skip
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from job.config import tokens_of
-from job.config.client_checks import NEEDED
 from job.config.settings import TokenSettings
 from job.core.errors import ConfigError
+from job.oauth.auth_methods import METHODS
+from job.oauth.settings import AuthMethod
 
 HIDDEN = "hunter2hunter2"
 SECRET = {"env": "ONE_SECRET"}
@@ -21,6 +22,7 @@ BASE: Mapping[str, Any] = {
     "sinks": [{"type": "file", "path": "one.json"}],
 }
 GIVEN: Mapping[str, Mapping[str, Any]] = {
+    "client_id": {"client_id": "id"},
     "client_secret": {"client_secret": SECRET},
     "private_key": {"private_key": KEY},
     "client_assertion": {"client_assertion": TOKEN},
@@ -44,15 +46,16 @@ def problems(table: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
     return [problem.removeprefix("tokens.one.") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("method", NEEDED)
-def test_each_method_takes_what_it_needs_and_no_more(method: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_takes_what_it_needs_and_no_more(method: AuthMethod) -> None:
     """With its own keys a method is right; without one of them, the one that lacks is told."""
     needed: dict[str, Any] = {}
-    for key in NEEDED[method]:  # type: ignore[index]  # a method by name
+    for key in METHODS[method].needs:
         needed |= GIVEN[key]
     assert load({"auth_method": method, **needed}).auth_method == method
     for key in needed:
         rest = {name: value for name, value in needed.items() if name != key}
+        rest |= {"client_id": ""} if key == "client_id" else {}
         (problem,) = problems({"auth_method": method, **rest})
         assert problem.startswith(f"{key}: is missing")
 

@@ -12,11 +12,13 @@ import token_server
 from fakes import FakeClock, record
 from sinks import file_sink
 
-from job.compose.refreshers import Wiring
-from job.compose.token_source import key_of, params_of, proxy_for
+from job.compose.refreshers import RefresherSet, sinks_of
+from job.compose.token_source import key_of, params_of
+from job.compose.tools import Tools, proxy_for
 from job.config import Config, tokens_of
 from job.config.settings import TokenSettings
 from job.core.clock import system_clock
+from job.core.refresher import Refresher
 from job.core.schedule import Policy
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat, request_key
@@ -42,7 +44,7 @@ def config(folder: Path | str = "/etc/job", **tokens: Mapping[str, Any]) -> Conf
         name: {**BASE, "sinks": [{"type": "file", "path": f"{name}.json"}], **table}
         for name, table in tokens.items()
     }
-    return Config(tokens_of({"tokens": tables}), str(folder), "here")
+    return Config(tokens_of({"tokens": tables}, str(folder)), "here")
 
 
 def one(**keys: Any) -> TokenSettings:  # noqa: ANN401  # settings are of many types
@@ -50,9 +52,14 @@ def one(**keys: Any) -> TokenSettings:  # noqa: ANN401  # settings are of many t
     return config(one=keys).tokens["one"]
 
 
-def wiring(environ: Mapping[str, str] | None = None) -> Wiring:
-    """Make a wiring with this environment."""
-    return Wiring(environ or {}, "host", system_clock)
+def tools(environ: Mapping[str, str] | None = None) -> Tools:
+    """Make tools with this environment."""
+    return Tools(environ or {}, "host", system_clock)
+
+
+def refreshers(config: Config, environ: Mapping[str, str] | None = None) -> dict[str, Refresher]:
+    """Make the refreshers of a configuration."""
+    return RefresherSet(tools(environ)).update(config.tokens)
 
 
 # The exchange
@@ -75,7 +82,7 @@ def test_a_token_is_asked_for_as_the_settings_say(tmp_path: Path, method: str) -
     answers = (token_server.token("tok", kind="x", other="y"),)
     with token_server.TokenServer(*answers) as server:
         built = config(tmp_path, one={**table, "token_url": server.url})
-        refresher = wiring({"ONE_SECRET": "s3cret"}).refreshers(built)["one"]
+        refresher = refreshers(built, {"ONE_SECRET": "s3cret"})["one"]
         events = refresher.step()
     assert [event.name for event in events] == [
         "token.refreshed",
@@ -107,7 +114,7 @@ def test_raw_basic_encoding_is_a_key(tmp_path: Path) -> None:
     """basic_encoding = "raw" sends id and secret as they are."""
     with token_server.TokenServer() as server:
         built = config(tmp_path, one={"token_url": server.url, "basic_encoding": "raw"})
-        wiring({"ONE_SECRET": "s:/%"}).refreshers(built)["one"].step()
+        refreshers(built, {"ONE_SECRET": "s:/%"})["one"].step()
     assert server.requests[0].headers["authorization"] == "Basic aWQ6czovJQ=="
 
 
@@ -115,7 +122,7 @@ def test_the_timeout_is_the_total_deadline(tmp_path: Path) -> None:
     """A server that never answers costs `timeout`, and the failure says so."""
     with token_server.TokenServer(token_server.stall()) as server:
         built = config(tmp_path, one={"token_url": server.url, "timeout": 0.1})
-        (event,) = wiring({"ONE_SECRET": "s"}).refreshers(built)["one"].step()
+        (event,) = refreshers(built, {"ONE_SECRET": "s"})["one"].step()
     assert (event.name, getattr(event, "code", "")) == ("token.refresh_failed", "timeout")
 
 
@@ -126,7 +133,7 @@ def test_a_source_notices_a_new_secret(tmp_path: Path) -> None:
     refused, given = token_server.refusal(401, "invalid_client"), token_server.token()
     with token_server.TokenServer(refused, given) as server:
         table = {"token_url": server.url, "client_secret": {"file": "secret"}}
-        refresher = wiring().refreshers(config(tmp_path, one=table))["one"]
+        refresher = refreshers(config(tmp_path, one=table))["one"]
         names = [[event.name for event in refresher.step()] for _ in range(2)]
         secret.write_text("new\n")
         names.append([event.name for event in refresher.step()])
@@ -135,16 +142,16 @@ def test_a_source_notices_a_new_secret(tmp_path: Path) -> None:
 
 def test_tokens_with_one_way_to_the_server_share_it(tmp_path: Path) -> None:
     """The trusted certificates are held once for all tokens with the same settings."""
-    shared = wiring({"HTTPS_PROXY": "http://proxy.example:1"})
+    shared = tools({"HTTPS_PROXY": "http://proxy.example:1"})
     first, second = one(), one(audience="other")
-    transport = shared.sources.transport(first, "/etc", first.token_url or "")
-    assert shared.sources.transport(second, "/etc", first.token_url or "") is transport
+    transport = shared.transport(first, first.token_url or "")
+    assert shared.transport(second, first.token_url or "") is transport
     assert (transport.timeout_s, transport.ca_file) == (15.0, "")
     assert transport.proxies == {
         "http": "http://proxy.example:1",
         "https": "http://proxy.example:1",
     }
-    other = shared.sources.transport(one(timeout="3s", proxy=""), "/etc", "https://as.example/")
+    other = shared.transport(one(timeout="3s", proxy=""), "https://as.example/")
     assert (other.timeout_s, other.proxies) == (3.0, {})
 
 
@@ -162,15 +169,15 @@ def test_tokens_with_one_way_to_the_server_share_it(tmp_path: Path) -> None:
 def test_whom_to_trust(ca_file: str | None, environ: dict[str, str], expected: str) -> None:
     """The key ca_file wins over the usual variables; a relative one is beside the file."""
     settings = one(**({} if ca_file is None else {"ca_file": ca_file}))
-    assert wiring(environ).sources.transport(settings, "/etc/job", "").ca_file == expected
+    assert tools(environ).transport(settings, "").ca_file == expected
 
 
 def test_the_proxy_is_that_of_the_url_that_is_asked() -> None:
     """An issuer inside the own network may name an endpoint that only the proxy reaches."""
     environ = {"HTTPS_PROXY": "http://proxy.example:1", "NO_PROXY": "inside.example"}
-    built, settings = wiring(environ).sources, one(issuer="https://inside.example")
-    inside = built.transport(settings, "/etc", "https://inside.example/.well-known/x")
-    outside = built.transport(settings, "/etc", "https://as.example/token")
+    built, settings = tools(environ), one(issuer="https://inside.example")
+    inside = built.transport(settings, "https://inside.example/.well-known/x")
+    outside = built.transport(settings, "https://as.example/token")
     assert (inside.proxies, outside.proxies.get("https")) == ({}, "http://proxy.example:1")
 
 
@@ -227,11 +234,11 @@ def test_live_secrets_are_those_in_memory(tmp_path: Path) -> None:
         token_server.token("tok-1"), token_server.token("tok-2")
     ) as server:
         url = {"token_url": server.url}
-        built = wiring({"ONE_SECRET": "s1", "TWO_SECRET": "s2"})
+        built = RefresherSet(tools({"ONE_SECRET": "s1", "TWO_SECRET": "s2"}))
         two = url | {"client_secret": {"env": "TWO_SECRET"}}
-        refreshers = built.refreshers(config(tmp_path, one=url, two=two))
+        made = built.update(config(tmp_path, one=url, two=two).tokens)
         assert list(built.live_secrets(None)) == []
-        for refresher in refreshers.values():
+        for refresher in made.values():
             refresher.step()
     assert list(built.live_secrets("one")) == [Secret("tok-1"), Secret("s1")]
     every = [Secret("tok-1"), Secret("s1"), Secret("tok-2"), Secret("s2")]
@@ -244,44 +251,44 @@ def test_live_secrets_are_those_in_memory(tmp_path: Path) -> None:
 
 def test_a_refresher_outlives_a_reload_that_does_not_touch_it() -> None:
     """After a reload a token with the same settings goes on with all that is known of it."""
-    built = wiring()
-    before = built.refreshers(config(one={}, two={}, gone={}))
-    after = built.refreshers(config(one={}, two={"audience": "new"}, new={}))
+    built = RefresherSet(tools())
+    before = built.update(config(one={}, two={}, gone={}).tokens)
+    after = built.update(config(one={}, two={"audience": "new"}, new={}).tokens)
     assert list(after) == ["one", "two", "new"]
     assert after["one"] is before["one"]
     assert after["two"] is not before["two"]
-    moved = built.refreshers(config("/elsewhere", one={}))
+    moved = built.update(config("/elsewhere", one={}).tokens)
     assert moved["one"] is not after["one"]
 
 
 def test_a_folder_of_any_bytes_is_a_folder() -> None:
     """The name of the configuration's folder need not be UTF-8."""
     folder = os.fsdecode(b"/etc/\xff")
-    assert list(wiring().refreshers(config(folder, one={}))) == ["one"]
+    assert list(refreshers(config(folder, one={}))) == ["one"]
 
 
 def test_what_a_dead_writer_left_is_swept(tmp_path: Path) -> None:
     """Building the refreshers removes the temporary files of writers that are gone."""
     left = tmp_path / ".one.json.0123456789abcdef.tmp"
     left.write_text("half")
-    wiring().refreshers(config(tmp_path, one={}))
+    refreshers(config(tmp_path, one={}))
     assert not left.exists()
 
 
 def test_nothing_heavy_is_built_before_it_is_needed(tmp_path: Path) -> None:
     """A good stored token is adopted without a transport, and without reading the secret."""
     clock = FakeClock()
-    built = Wiring({}, "host", clock)
+    built = Tools({}, "host", clock)
     settings = config(tmp_path, one={"client_secret": {"command": ["false"]}})
-    sink = built.sinks("one", settings.tokens["one"], str(tmp_path))[0]
+    sink = sinks_of("one", settings.tokens["one"], built)[0]
     sink.write(record(key=key_of(settings.tokens["one"])))
-    events = built.refreshers(settings)["one"].step()
+    events = RefresherSet(built).update(settings.tokens)["one"].step()
     assert [event.name for event in events] == ["token.adopted"]
 
 
 def test_the_policy_is_the_settings_in_seconds_and_shared() -> None:
     """Every wish about timing reaches the schedule; equal ones are one object."""
-    built = wiring()
+    built = tools()
     settings = one(
         refresh_at=0.5,
         jitter=0.1,
@@ -313,7 +320,7 @@ def test_sinks_are_built_as_configured(tmp_path: Path) -> None:
         ]
     }
     settings = config(tmp_path, one=table).tokens["one"]
-    sinks = wiring().sinks("one", settings, str(tmp_path))
+    sinks = sinks_of("one", settings, tools())
     assert [sink.label for sink in sinks] == [
         f"file:{tmp_path}/a.env",
         "file:/b",

@@ -17,37 +17,36 @@ from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
 from token_server import Seen, TokenServer, authority
 
-from job.aws.clients import AwsClients
-from job.compose.client_auth import Place, auth_of, proof_of
-from job.compose.credentials import Credentials
-from job.compose.refreshers import Wiring
-from job.compose.token_source import key_of
+from job.compose.client_auth import proof_of
+from job.compose.token_source import key_of, source_of
+from job.compose.tools import Tools
 from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import ExchangeError
 from job.core.secret import Secret
+from job.oauth.auth_methods import METHODS, Client, TokenEndpoint
 
 LONG = "a secret that is long enough for HS256"
 CLIENT = client_certificate("client")
 URN = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-def wiring(environ: Mapping[str, str] | None = None) -> Wiring:
-    """Make a wiring with a clock of the tests."""
-    return Wiring(environ or {"LONG": LONG}, "host", FakeClock())
+def tools() -> Tools:
+    """Make tools with a clock of the tests."""
+    return Tools({"LONG": LONG}, "host", FakeClock())
 
 
-def settings_of(url: str, **keys: Any) -> TokenSettings:  # noqa: ANN401  # settings are of many types
-    """Load one token."""
+def settings_of(url: str, folder: Path | str = "", **keys: Any) -> TokenSettings:  # noqa: ANN401  # settings are of many types
+    """Load one token; relative paths start at `folder`."""
     sinks = [{"type": "file", "path": "one.json"}]
     table = {"token_url": url, "client_id": "my-id", "sinks": sinks} | keys
-    return tokens_of({"tokens": {"one": table}})["one"]
+    return tokens_of({"tokens": {"one": table}}, str(folder))["one"]
 
 
 def exchanged(folder: Path, **keys: Any) -> Seen:  # noqa: ANN401  # as above
     """Exchange one token and return the request as it came."""
     with TokenServer() as server:
-        source = wiring().sources.source(settings_of(server.url, **keys), str(folder))
+        source = source_of(settings_of(server.url, folder, **keys), tools())
         assert source.fetch().access_token == Secret("tok-1")
     return server.requests[0]
 
@@ -149,11 +148,12 @@ def test_an_assertion_of_others_is_read_for_every_request(tmp_path: Path) -> Non
     with TokenServer() as server:
         settings = settings_of(
             server.url,
+            tmp_path,
             auth_method="client_assertion",
             client_assertion={"file": "token"},
             client_id="",
         )
-        source = wiring().sources.source(settings, str(tmp_path))
+        source = source_of(settings, tools())
         for text in texts:
             file.write_text(text + "\n")
             source.fetch()
@@ -177,8 +177,8 @@ def test_a_certificate_is_the_proof(tmp_path: Path, method: str) -> None:
     certificate, key = CLIENT.write(tmp_path)
     keys = {"certificate_file": certificate, "key_file": "client.key", "ca_file": ca_file}
     with TokenServer(tls=context) as server:
-        settings = settings_of(server.url, auth_method=method, **keys)
-        source = wiring().sources.source(settings, str(tmp_path))
+        settings = settings_of(server.url, tmp_path, auth_method=method, **keys)
+        source = source_of(settings, tools())
         source.fetch()
     assert server.requests[0].pairs == (GRANT, ("client_id", "my-id"))
     assert not source.changed()
@@ -195,21 +195,20 @@ def test_a_certificate_may_be_shown_beside_another_proof(tmp_path: Path) -> None
     certificate, key = CLIENT.write(tmp_path)
     keys = {"certificate_file": certificate, "key_file": key, "ca_file": ca_file}
     with TokenServer(tls=context) as server:
-        settings = settings_of(server.url, client_secret={"env": "LONG"}, **keys)
-        wiring().sources.source(settings, str(tmp_path)).fetch()
+        settings = settings_of(server.url, tmp_path, client_secret={"env": "LONG"}, **keys)
+        source_of(settings, tools()).fetch()
     assert server.requests[0].headers["authorization"].startswith("Basic ")
 
 
 def modern(**keys: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
     """Return header and claims of an assertion for a place that discovery has found."""
-    place = Place("https://as.test/token", "https://as.test")
+    place = TokenEndpoint("https://as.test/token", "https://as.test")
     settings = settings_of(
         place.token_url, auth_method="client_secret_jwt", client_secret={"env": "LONG"}, **keys
     )
-    clock = FakeClock()
-    credentials = Credentials({"LONG": LONG}, AwsClients(), clock)
-    proof = proof_of(settings, "", credentials, clock)
-    auth = auth_of(settings, "", proof, place, clock)
+    proof = proof_of(settings, tools())
+    client = Client(settings, settings.client_id, proof, place, FakeClock())
+    auth = METHODS["client_secret_jwt"].make(client)
     assertion = auth.assertion().reveal()  # type: ignore[attr-defined]  # all of these have one
     return header_of(assertion) | {"aud": claims_of(assertion)["aud"]}
 
@@ -236,9 +235,9 @@ def test_a_wrong_key_file_is_told_at_the_exchange(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("no key")
     with TokenServer() as server:
         settings = settings_of(
-            server.url, auth_method="private_key_jwt", private_key={"file": "key.pem"}
+            server.url, tmp_path, auth_method="private_key_jwt", private_key={"file": "key.pem"}
         )
-        source = wiring().sources.source(settings, str(tmp_path))
+        source = source_of(settings, tools())
         with pytest.raises(ExchangeError) as caught:
             source.fetch()
         assert (caught.value.code, server.requests) == ("private_key_unusable", [])
@@ -262,7 +261,7 @@ def test_a_wrong_clock_is_told(tmp_path: Path, status: int, auth_method: str) ->
     proof = "private_key" if auth_method == "private_key_jwt" else "client_secret"
     with TokenServer(step) as server:
         keys = {"auth_method": auth_method, proof: proofs[proof]}
-        source = wiring().sources.source(settings_of(server.url, **keys), str(tmp_path))
+        source = source_of(settings_of(server.url, tmp_path, **keys), tools())
         with pytest.raises(ExchangeError) as caught:
             source.fetch()
     assert "clock" in caught.value.message
@@ -284,11 +283,11 @@ def test_what_a_grant_asks_for_is_part_of_the_request_key() -> None:
 LOADED = """
 import sys
 from job.core.clock import system_clock
-from job.config import load
-from job.compose.refreshers import Wiring
+from job.inventory.kinds import load
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 config = load(sys.argv[1], {})
-wiring = Wiring({"LONG": "x"}, "host", system_clock)
-refreshers = wiring.refreshers(config)
+RefresherSet(Tools({"LONG": "x"}, "host", system_clock)).update(config.tokens)
 print(sorted({"jwt", "cryptography", "requests", "boto3"} & sys.modules.keys()))
 """
 

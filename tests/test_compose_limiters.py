@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import token_server
 
-from job.compose.limiters import budget_files, client_of
-from job.compose.refreshers import Wiring
+from job.compose.limiters import Limiters, client_of
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 from job.config import Config, tokens_of
 from job.core.clock import system_clock
 from job.core.errors import ConfigError
@@ -28,7 +29,7 @@ def config(folder: Path | str = "/etc/job", **tokens: Mapping[str, Any]) -> Conf
         name: {**BASE, "sinks": [{"type": "file", "path": f"{name}.json"}], **table}
         for name, table in tokens.items()
     }
-    return Config(tokens_of({"tokens": tables}), str(folder), "here")
+    return Config(tokens_of({"tokens": tables}, str(folder)), "here")
 
 
 def problems(**tokens: Mapping[str, Any]) -> list[str]:
@@ -40,8 +41,8 @@ def problems(**tokens: Mapping[str, Any]) -> list[str]:
 
 def refreshers(folder: Path, **tokens: Mapping[str, Any]) -> dict[str, Refresher]:
     """Build the tokens of a configuration in a new process."""
-    built = Wiring({"ONE_SECRET": "s3cret"}, "host", system_clock)
-    return built.refreshers(config(folder, **tokens))
+    built = RefresherSet(Tools({"ONE_SECRET": "s3cret"}, "host", system_clock))
+    return built.update(config(folder, **tokens).tokens)
 
 
 def test_a_rate_must_be_one() -> None:
@@ -87,15 +88,25 @@ def test_other_clients_and_other_endpoints_have_their_own() -> None:
 
 def test_the_count_is_kept_beside_the_first_file_of_the_client(tmp_path: Path) -> None:
     """All tokens of a client have one file; a client without a file sink has none."""
+    limit = {"max_exchanges": "50/12h"}
     made = config(
         tmp_path,
-        one={"sinks": [AWS, {"type": "file", "path": "first.json"}]},
-        two={},
-        three={"client_id": "other", "sinks": [{**AWS, "secret_id": "prod/three"}]},
+        none={**limit, "sinks": [{**AWS, "secret_id": "prod/none"}]},
+        one={**limit, "sinks": [AWS, {"type": "file", "path": "first.json"}]},
+        two=limit,
+        three={**limit, "client_id": "other", "sinks": [{**AWS, "secret_id": "prod/three"}]},
     )
-    files = {client: file.path for client, file in budget_files(made).items()}
+    limits = Limiters(system_clock)
+    limits.place(made.tokens.values())
+    files = {name: limits.file(settings) for name, settings in made.tokens.items()}
 
-    assert files == {client_of(made.tokens["one"]): f"{tmp_path}/.first.json.budget"}
+    first = f"{tmp_path}/.first.json.budget"
+    assert {name: file and file.path for name, file in files.items()} == {
+        "none": first,
+        "one": first,
+        "two": first,
+        "three": None,
+    }
 
 
 @pytest.mark.fault("budget-short")

@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job.config import Config, load, tokens_of
+from job.config import Config, tokens_of
 from job.config.presets import presets
-from job.config.secret_settings import SecretSettings
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.shape import Problem
 from job.core.errors import ConfigError
+from job.credentials.settings import SecretSettings
+from job.inventory.kinds import load
 from job.sinks.file import FileSinkSettings
 from job.sinks.secrets_manager import SecretsManagerSinkSettings
+from job.values import Duration, FilePath
 
 HIDDEN = "hunter2hunter2"
 FILE_SINK = {"type": "file", "path": "/run/one.json"}
@@ -69,12 +71,12 @@ sinks = []
 TEN_PROBLEMS = (
     "defaults.min_validty: unknown key; did you mean min_validity?",
     "defaults.client_id: belongs to each token, not to all of them",
+    "defaults.timeout: is not a duration; write 30s, 5m, 1h30m or a number of seconds",
     "tokens.tiki.refresh_at: must be a number over 0 and under 1",
     "tokens.tiki.client_id: must be text in quotes",
     f"tokens.tiki.client_secret: must say where the secret is, not hold it: {FORMS}",
     "tokens.tiki.sinks[1].mode: must be text in quotes",
     "tokens.tiki.provider: unknown; did you mean tiki?",
-    "defaults.timeout: is not a duration; write 30s, 5m, 1h30m or a number of seconds",
     "tokens.partner.scope: must be a list of texts in quotes",
     'tokens.partner.sinks[2].type: must be "file" or "aws_secrets_manager"',
     (
@@ -140,10 +142,10 @@ def test_a_right_file_gives_settings_folder_and_origin(folder: Path) -> None:
         token_url="https://as.example/token",
         client_id="id",
         client_secret=SecretSettings(env="ONE_SECRET"),
-        sinks=(FileSinkSettings(path="one.json"),),
+        sinks=(FileSinkSettings(path=FilePath(folder / "conf" / "one.json")),),
     )
     loaded = load("conf/my.toml", {})
-    assert loaded == Config({"one": expected}, str(folder / "conf"), "conf/my.toml")
+    assert loaded == Config({"one": expected}, "conf/my.toml")
 
 
 def test_the_secrets_variable_matters_only_where_the_secret_does(folder: Path) -> None:
@@ -228,8 +230,8 @@ def test_defaults_give_way_to_the_preset_and_both_to_the_token() -> None:
         for name, token in tokens.items()
     }
     assert found == {
-        "preset": ("https://api.tiki.vn/sc/oauth2/token", "client_secret_basic", "1m", "9s"),
-        "own": ("https://as.example/token", "client_secret_post", "1m", "3s"),
+        "preset": ("https://api.tiki.vn/sc/oauth2/token", "client_secret_basic", 60.0, 9.0),
+        "own": ("https://as.example/token", "client_secret_post", 60.0, 3.0),
     }
 
 
@@ -427,14 +429,14 @@ def test_the_environment_describes_one_token_named_default(folder: Path) -> None
         auth_method="client_secret_post",
         scope=("a", "b"),
         audience="aud",
-        min_validity="90",
+        min_validity=Duration("90"),
         sinks=(
-            FileSinkSettings(path="/run/t.env", format="env"),
+            FileSinkSettings(path=FilePath("/run/t.env"), format="env"),
             SecretsManagerSinkSettings(secret_id="arn:aws:x:y", format="env"),
         ),
     )
     loaded = load(None, environ, with_secrets=True)
-    assert loaded == Config({"default": expected}, str(folder), "the environment")
+    assert loaded == Config({"default": expected}, "the environment")
 
 
 def test_the_environment_names_the_token_and_the_secrets_file(folder: Path) -> None:
@@ -442,7 +444,7 @@ def test_the_environment_names_the_token_and_the_secrets_file(folder: Path) -> N
     environ = variables(NAME="tiki", CLIENT_SECRET="s3cret", CLIENT_SECRET_FILE="/run/secret")
     tokens = load(None, environ, with_secrets=True).tokens
     assert {name: token.client_secret for name, token in tokens.items()} == {
-        "tiki": SecretSettings(file="/run/secret")
+        "tiki": SecretSettings(file=FilePath("/run/secret"))
     }
 
 
@@ -492,9 +494,9 @@ def test_problems_of_the_environment_name_the_variable(folder: Path) -> None:
     assert caught.value.origin == "the environment"
     assert caught.value.problems == (
         f"FRESHTOKEN_AUTH_METHOD: must be {METHODS}",
+        "FRESHTOKEN_MIN_VALIDITY: is not a duration; write 30s, 5m, 1h30m or a number of seconds",
         f"FRESHTOKEN_SINK: {SINK_TEXT}",
         "FRESHTOKEN_NAME: a name has letters, digits and . _ - only",
-        "FRESHTOKEN_MIN_VALIDITY: is not a duration; write 30s, 5m, 1h30m or a number of seconds",
         "FRESHTOKEN_ISSUER: must not have a query (RFC 8414 section 2)",
         "FRESHTOKEN_CLIENT_ID: is missing",
         "FRESHTOKEN_SCOPE: one scope for each text, without spaces, quotes or backslashes",

@@ -11,13 +11,15 @@ from aws import REGION
 from fakes import FakeClock
 
 from job.aws.clients import Account, AwsClients
-from job.compose.credentials import Credentials
+from job.compose.tools import Tools
 from job.config import tokens_of
-from job.config.secret_checks import of_source
-from job.config.secret_settings import AssertionSettings, SecretSettings
+from job.config.shape import Cleaner, Problem
 from job.core.errors import ConfigError
 from job.core.secret import Secret
 from job.credentials.aws import WebIdentityToken
+from job.credentials.kinds import kind_of, problems_of
+from job.credentials.settings import AssertionSettings, IdentityLifetime, SecretSettings
+from job.values import value_reader
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -29,14 +31,14 @@ OR_IDENTITY = (
 )
 
 
-def table(**keys: Any) -> SecretSettings:  # noqa: ANN401  # settings are of many types
-    """Make the settings of one source, as a file has them."""
-    return msgspec.convert(keys, SecretSettings)
+def table(folder: Path | str = "", /, **keys: Any) -> SecretSettings:  # noqa: ANN401  # settings are of many types
+    """Make the settings of one source, as a file in `folder` has them."""
+    return msgspec.convert(keys, SecretSettings, dec_hook=value_reader(str(folder)))
 
 
-def credentials(environ: dict[str, str] | None = None) -> Credentials:
+def tools(environ: dict[str, str] | None = None) -> Tools:
     """Make what builds sources, with this environment."""
-    return Credentials(environ or {}, AwsClients(), FakeClock())
+    return Tools(environ or {}, "host", FakeClock())
 
 
 def test_each_source_gives_what_is_there(tmp_path: Path) -> None:
@@ -47,13 +49,13 @@ def test_each_source_gives_what_is_there(tmp_path: Path) -> None:
     environ = {"VARIABLE": "from-variable", "CREDENTIALS_DIRECTORY": str(tmp_path / "handed")}
     tables = [
         table(env="VARIABLE"),
-        table(file="secret"),
+        table(tmp_path, file="secret"),
         table(credential="name"),
         table(command=[sys.executable, "-c", "print('from-command')"]),
     ]
-    built = credentials(environ)
+    built = tools(environ)
 
-    found = [built.watched(each, str(tmp_path)).resolve().reveal() for each in tables]
+    found = [built.secret(each).resolve().reveal() for each in tables]
 
     assert found == ["from-variable", "from-file", "from-systemd", "from-command"]
 
@@ -72,16 +74,16 @@ def test_sources_in_aws(
         table(aws_secret="json", key="client_secret", **where),
         table(aws_parameter="/one/secret", **where),
     ]
-    built = credentials()
+    built = tools()
 
-    found = [built.watched(each, "").resolve().reveal() for each in tables]
+    found = [built.secret(each).resolve().reveal() for each in tables]
 
     assert found == ["from-secret", "from-key", "from-parameter"]
 
 
-def test_a_list_is_tried_in_its_order(tmp_path: Path) -> None:
+def test_a_list_is_tried_in_its_order() -> None:
     """Several secrets take turns: one whose turn it is does not touch the others."""
-    watched = credentials({"A": "a"}).watched((table(env="A"), table(env="B")), str(tmp_path))
+    watched = tools({"A": "a"}).secret((table(env="A"), table(env="B")))
 
     assert (watched.count, watched.position, watched.resolve()) == (2, 1, Secret("a"))
     assert watched.live == [Secret("a")]
@@ -89,8 +91,10 @@ def test_a_list_is_tried_in_its_order(tmp_path: Path) -> None:
 
 def test_an_identity_token_is_asked_for_as_the_settings_say() -> None:
     """The audience and the life go to AWS; nothing is asked before a token is needed."""
-    settings = AssertionSettings(aws_web_identity="https://as.example", duration="2m")
-    source = credentials()._source(settings, "")
+    settings = AssertionSettings(
+        aws_web_identity="https://as.example", duration=IdentityLifetime("2m")
+    )
+    source = kind_of(settings).source(settings, {}, AwsClients())
 
     assert isinstance(source, WebIdentityToken)
     assert (source.audience, source.duration_s, source.algorithm) == (
@@ -115,7 +119,7 @@ def test_a_list_of_secrets_is_checked_one_by_one() -> None:
     with pytest.raises(ConfigError) as empty:
         tokens_of({"tokens": {"one": raw}})
 
-    assert caught.value.problems[:2] == (
+    assert caught.value.problems[1:3] == (
         f"tokens.one.client_secret[2]: must say where the secret is, not hold it: {forms}",
         "tokens.one.client_secret[3].fiel: unknown key; did you mean file?",
     )
@@ -157,18 +161,18 @@ def test_a_list_of_secrets_is_checked_one_by_one() -> None:
             table(aws_secret="A", endpoint_url="vpce.example"),
             [("s.endpoint_url", "must be a URL: https:// and a host")],
         ),
-        (
-            AssertionSettings(file="f", duration="2h"),
-            [("s.duration", "must be from 1m to 1h")],
-        ),
-        (
-            AssertionSettings(file="f", duration="soon"),
-            [("s.duration", "must be from 1m to 1h")],
-        ),
     ],
 )
 def test_a_source_names_one_place(
     settings: SecretSettings, problems: list[tuple[str, str]]
 ) -> None:
     """Each mistake is told with its key and its cure, and never with a value."""
-    assert list(of_source("s", settings)) == problems
+    assert list(problems_of("s", settings)) == problems
+
+
+@pytest.mark.parametrize("duration", ["59s", "2h", "soon", -1])
+def test_the_life_of_an_identity_token_has_bounds(duration: str | int) -> None:
+    """AWS gives such a token for a minute to an hour."""
+    cleaner = Cleaner()
+    cleaner.table({"file": "f", "duration": duration}, AssertionSettings, "s")
+    assert cleaner.problems == [Problem("s.duration", "must be from 1m to 1h")]

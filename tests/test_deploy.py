@@ -12,8 +12,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from job.config import load
 from job.core.events import TokenDelivered, TokenRefreshed
+from job.inventory.kinds import load
 from job.observe import metrics
 
 ROOT = Path(__file__).parent.parent

@@ -9,9 +9,9 @@ from fakes import START
 from token_server import TokenServer, answer, stall
 from token_server import token as token_answer
 
-from job.aws.clients import AwsClients
-from job.compose.client_auth import Place, chosen, published
-from job.compose.token_source import Sources, key_of
+from job.compose.client_auth import chosen, published
+from job.compose.token_source import exchange_of, key_of, source_of
+from job.compose.tools import Tools
 from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.clock import Moment
@@ -24,6 +24,7 @@ from job.core.errors import (
 )
 from job.core.tokens import Token
 from job.http.transport import Transport
+from job.oauth.auth_methods import TokenEndpoint
 from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, DiscoveredSource, Discovery
 from job.oauth.metadata import Metadata, metadata_of, places_of
 from job.oauth.token_response import TokenResponse
@@ -421,9 +422,9 @@ def settings(**more: object) -> TokenSettings:
     return token
 
 
-def sources(clock: Hands) -> Sources:
-    """Build sources with the secret in a variable."""
-    return Sources({"SECRET": "s3cret"}, clock, AwsClients())
+def tools(clock: Hands) -> Tools:
+    """Make tools with the secret in a variable."""
+    return Tools({"SECRET": "s3cret"}, "host", clock)
 
 
 @pytest.mark.parametrize(
@@ -474,8 +475,8 @@ def test_who_shows_a_certificate_has_an_endpoint_of_his_own() -> None:
     metadata = Metadata(ISSUER, "https://as.example/token", "https://mtls.as.example/token")
     plain = settings(issuer=ISSUER)
     certified = settings(issuer=ISSUER, certificate_file="c.pem", key_file="k.pem")
-    assert published(plain, metadata) == Place("https://as.example/token", ISSUER)
-    assert published(certified, metadata) == Place("https://mtls.as.example/token", ISSUER)
+    assert published(plain, metadata) == TokenEndpoint("https://as.example/token", ISSUER)
+    assert published(certified, metadata) == TokenEndpoint("https://mtls.as.example/token", ISSUER)
 
 
 def test_a_token_of_an_issuer() -> None:
@@ -489,9 +490,9 @@ def test_a_token_of_an_issuer() -> None:
             token_answer("tok-1"),
             token_answer("tok-2"),
         )
-        built = sources(clock)
-        first = built.source(settings(issuer=issuer), "/")
-        second = built.source(settings(issuer=issuer, scope=["a"]), "/")
+        shared = tools(clock)
+        first = source_of(settings(issuer=issuer), shared)
+        second = source_of(settings(issuer=issuer, scope=["a"]), shared)
         found = [source.fetch().access_token.reveal() for source in (first, second)]
     assert found == ["tok-1", "tok-2"]
     assert [(seen.method, seen.path) for seen in server.requests] == [
@@ -511,7 +512,7 @@ def test_the_exchange_itself() -> None:
     with TokenServer() as server:
         issuer = f"http://127.0.0.1:{server.port}"
         server.add(published_by(server), token_answer("tok-1"))
-        settled, exchange = sources(Hands()).exchange(settings(issuer=issuer), "/")
+        settled, exchange = exchange_of(settings(issuer=issuer), tools(Hands()))
         assert settled.auth_method == "client_secret_basic"
         assert exchange.request.url == f"{issuer}/token"
         assert exchange.fetch().access_token.reveal() == "tok-1"
@@ -520,10 +521,10 @@ def test_the_exchange_itself() -> None:
 def test_without_an_issuer_nobody_is_asked() -> None:
     """A token_url beside the issuer is used as it is; the issuer is the audience then."""
     token = settings(issuer=ISSUER, token_url="https://as.example/token")
-    built = sources(Hands())
-    assert built.discovery(token, "/") is None
-    assert built.exchange(token, "/")[0] is token
-    assert built.exchange(token, "/")[1].request.url == "https://as.example/token"
+    shared = tools(Hands())
+    assert shared.discovery(token) is None
+    assert exchange_of(token, shared)[0] is token
+    assert exchange_of(token, shared)[1].request.url == "https://as.example/token"
     assert (token.auth_method, token.discover_auth_method) == ("client_secret_basic", False)
 
 

@@ -12,10 +12,10 @@ import pytest
 from fakes import FakeClock
 
 from job.config import tokens_of
-from job.config.settings import AuthMethod
 from job.core.secret import Secret
 from job.oauth.certificate import CertificateFiles, content
 from job.oauth.keys import private_key
+from job.oauth.settings import AuthMethod
 
 PAGE = (Path(__file__).parent.parent / "docs" / "client-authentication.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

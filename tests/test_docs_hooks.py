@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-import msgspec
 import pytest
 from token_server import TokenServer, answer
 
 from job.config import tokens_of
+from job.config.json_schema import json_schema
 from job.config.watch_settings import HookSettings
 from job.core.secret import Secret
 from job.http.transport import Transport
@@ -113,7 +113,7 @@ def test_the_facts_and_occasions_are_those_of_the_code() -> None:
 
 def test_the_numbers_are_those_of_the_code() -> None:
     """What the page promises of time is what the constants say."""
-    timeout = {f.name: f.default for f in msgspec.structs.fields(HookSettings)}["timeout"]
+    timeout = json_schema()["$defs"]["HookSettings"]["properties"]["timeout"]["default"]
 
     assert timeout == "30s"
     assert [retry_after(failures) for failures in (1, 2, 3)] == [1, 2, 4]

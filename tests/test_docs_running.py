@@ -3,9 +3,7 @@
 import re
 from pathlib import Path
 
-import msgspec
-
-from job.config.settings import CommonSettings
+from job.config.json_schema import json_schema
 from job.http import transport
 from job.runners import once, sweep
 from job.verbs import once as verbs_once
@@ -23,7 +21,8 @@ def default_of(verb: str, option: str) -> object:
 
 def test_the_limits_are_those_of_the_code() -> None:
     """Each number of the table is the constant or the default that decides."""
-    common = {field.name: field.default for field in msgspec.structs.fields(CommonSettings)}
+    keys = json_schema()["$defs"]["CommonSettings"]["properties"]
+    common = {key: schema.get("default") for key, schema in keys.items()}
     stop, last = default_of("run", "--stop-timeout"), default_of("once", "--timeout")
     rows = dict(re.findall(r"^\| ([a-z `]+) \| (.*) \|$", PAGE, re.MULTILINE))
 

@@ -9,8 +9,9 @@ import pytest
 from certificates import Pair, client_certificate
 from fakes import START, FakeClock
 
+from job.compose import dry_run as dry_runs
 from job.compose.dry_run import DryRun
-from job.compose.refreshers import Wiring
+from job.compose.tools import Tools
 from job.config import tokens_of
 from job.core.errors import SecretUnavailable
 
@@ -27,8 +28,8 @@ def dry_run(folder: Path, **keys: Any) -> DryRun:  # noqa: ANN401  # settings ar
     """Make what `check` asks, for one token."""
     sinks = [{"type": "file", "path": "one.json"}]
     table = {"token_url": "https://as.test/token", "client_id": "id", "sinks": sinks} | keys
-    settings = tokens_of({"tokens": {"one": table}})["one"]
-    return Wiring(ENVIRON, "host", FakeClock()).sources.dry_run(settings, str(folder))
+    settings = tokens_of({"tokens": {"one": table}}, str(folder))["one"]
+    return dry_runs.dry_run(settings, Tools(ENVIRON, "host", FakeClock()))
 
 
 def warnings(folder: Path, **keys: Any) -> list[str]:  # noqa: ANN401  # as above
@@ -181,7 +182,7 @@ def test_each_secret_of_a_list_is_tried(tmp_path: Path) -> None:
     """`check --online` finds the second secret's place wrong before a rotation needs it."""
     both = dry_run(tmp_path, client_secret=[{"env": "PLAIN"}, {"env": "UGLY"}])
     both.run()
-    assert both.proof.position == 1
+    assert both.client.proof.position == 1
 
     with pytest.raises(SecretUnavailable, match="variable NOT_SET is not set"):
         dry_run(tmp_path, client_secret=[{"env": "PLAIN"}, {"env": "NOT_SET"}]).run()

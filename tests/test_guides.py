@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from job.aws.clients import READ_TIMEOUT_S
 from job.config import tokens_of
-from job.config.secret_checks import IDENTITY, PLACES
-from job.config.settings import CommonSettings
+from job.config.json_schema import json_schema
 from job.core.schedule import REJECTED_S
 from job.core.state import SECRET_LOOK_S
 from job.credentials.aws import LOOK_S
 from job.credentials.command import CommandSecret
+from job.credentials.kinds import KINDS
 from job.limits.budget import RESERVE
 from job.limits.endpoint import RETRY_RATE
 from job.runners.sweep import WORKERS
@@ -56,12 +55,13 @@ def test_the_examples_are_configurations(text: str) -> None:
 
 def test_every_source_is_explained() -> None:
     """The table of sources has each key that a secret may come from, and no other."""
-    assert rows("secrets") == {*PLACES, IDENTITY}
+    assert rows("secrets") == {kind.key for kind in KINDS}
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
     """What the guides promise is what the constants say."""
-    common = {field.name: field.default for field in msgspec.structs.fields(CommonSettings)}
+    keys = json_schema()["$defs"]["CommonSettings"]["properties"]
+    common = {key: schema.get("default") for key, schema in keys.items()}
     secrets, limits = " ".join(page("secrets").split()), " ".join(page("limits").split())
 
     assert rows("limits") == {"max_rate", "max_concurrency", "max_exchanges"}

@@ -26,8 +26,7 @@ from hypothesis import strategies as st
 from sinks import file_sink
 from token_server import TokenServer
 
-from job.config import load, tokens_of
-from job.config.secret_settings import AssertionSettings, SecretSettings
+from job.config import tokens_of
 from job.config.settings import CommonSettings, TokenSettings
 from job.core.errors import ConfigError, EndpointUnavailable, ExchangeError, JobError, SinkRejected
 from job.core.events import Event
@@ -35,7 +34,9 @@ from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat, Record, parse, record_of, render, render_receipt
+from job.credentials.settings import AssertionSettings, SecretSettings
 from job.http.transport import MAX_BODY_BYTES, Transport
+from job.inventory.kinds import load
 from job.oauth.response import read_token
 from job.oauth.token_response import ResponseRules, TokenResponse
 from job.observe.log import log_observer

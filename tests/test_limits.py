@@ -11,11 +11,17 @@ import pytest
 from job.core.rate import Rate
 from job.limits.budget import Budget
 from job.limits.endpoint import SLOT_S, Endpoint
-from job.values import rate
+from job.values import value_reader
 
 T0 = 1_764_000_000.0
 HOUR = 3600.0
 SOUNDCLOUD = Rate(50, 12 * HOUR)
+
+
+def rate(text: str) -> Rate:
+    """Read a rate as the configuration has it."""
+    found: Rate = value_reader("")(Rate, text)
+    return found
 
 
 # Rates
@@ -44,7 +50,10 @@ def test_a_rate_is_a_number_and_a_time(text: str, expected: Rate) -> None:
 )
 def test_anything_else_is_no_rate(text: str) -> None:
     """What allows nothing, or can't be read, is refused."""
-    with pytest.raises(ValueError, match=r"^$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^must be a rate, such as [^ ]*, [^ ]* or [^ ]*: a number, a slash and a dura",
+    ):
         rate(text)
 
 

@@ -25,14 +25,15 @@ from running import PATIENCE_S, ROOT
 from sinks import file_sink, secret_sink
 from token_server import Step, TokenServer, answer, cut, refusal, token
 
-from job.compose.refreshers import Wiring
-from job.config import load
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 from job.core.clock import system_clock
 from job.core.events import Event, JobCrashed, TokenDeliveryFailed, TokenRefreshFailed
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat
+from job.inventory.kinds import load
 from job.observe.log import LogFormat, log_observer
 from job.runners.daemon import Daemon
 from job.runners.once import Pass
@@ -51,7 +52,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def libraries_may_log_again() -> Iterator[None]:
-    """Undo what the wiring does to the logging of this whole process."""
+    """Undo what a log does to the logging of this whole process."""
     before = logging.root.manager.disable
     yield
     logging.disable(before)
@@ -223,10 +224,10 @@ class World:
         """Return the path of the configuration."""
         return str(self.folder / "freshtoken.toml")
 
-    def wiring(self) -> tuple[Wiring, dict[str, Refresher]]:
+    def composed(self) -> tuple[RefresherSet, dict[str, Refresher]]:
         """Build what `run` and `once` build."""
-        wiring = Wiring({}, "host", system_clock)
-        return wiring, wiring.refreshers(load(self.config, {}, with_secrets=True))
+        composed = RefresherSet(Tools({}, "host", system_clock))
+        return composed, composed.update(load(self.config, {}, with_secrets=True).tokens)
 
     def files(self) -> str:
         """Return all that is in the folder beside the client secret and the tokens' own files."""
@@ -287,8 +288,8 @@ def shown(objects: Iterable[object]) -> str:
 def test_one_pass_leaks_nothing(world: World, log_format: LogFormat) -> None:
     """Promise: whatever servers answer, the log at debug level and all objects are clean."""
     log = io.StringIO()
-    wiring, refreshers = world.wiring()
-    report = log_observer(log, log_format, "debug", wiring.live_secrets)
+    composed, refreshers = world.composed()
+    report = log_observer(log, log_format, "debug", composed.live_secrets)
     events: list[Event] = []
 
     def observe(event: Event) -> None:
@@ -302,12 +303,12 @@ def test_one_pass_leaks_nothing(world: World, log_format: LogFormat) -> None:
     assert world.canary.seen_in(log.getvalue()) == []
     assert world.canary.seen_in(repr(events)) == []
     assert world.canary.seen_in(repr([outcome.as_json() for outcome in outcomes])) == []
-    objects = list(job_objects(wiring, refreshers))
+    objects = list(job_objects(composed, refreshers))
     kinds = {type(one).__name__ for one in objects}
     assert {
         "Refresher",
         "State",
-        "Wiring",
+        "RefresherSet",
         "RecordSink",
         "FileStore",
         "WatchedSecret",
@@ -322,15 +323,15 @@ def test_one_pass_leaks_nothing(world: World, log_format: LogFormat) -> None:
 def test_the_daemon_leaks_nothing(world: World, log_format: LogFormat) -> None:
     """Promise: the scheduler process shows no more than one pass does."""
     log, ended = io.StringIO(), threading.Semaphore(0)
-    wiring, refreshers = world.wiring()
-    report = log_observer(log, log_format, "debug", wiring.live_secrets)
+    composed, refreshers = world.composed()
+    report = log_observer(log, log_format, "debug", composed.live_secrets)
 
     def observe(event: Event) -> None:
         report(event)
         if event.name in {"token.refresh_failed", "token.delivered", "job.crashed"}:
             ended.release()
 
-    daemon = Daemon(refreshers, observe, lambda _: wiring.refreshers(load(world.config, {})))
+    daemon = Daemon(refreshers, observe, lambda _: composed.update(load(world.config, {}).tokens))
     thread = threading.Thread(target=daemon.run)
     thread.start()
     seen = [ended.acquire(timeout=PATIENCE_S) for _ in range(world.tokens)]
@@ -340,7 +341,7 @@ def test_the_daemon_leaks_nothing(world: World, log_format: LogFormat) -> None:
     assert "job.crashed" not in log.getvalue()
     assert log.getvalue().count("token.refresh_failed") >= world.failures
     assert world.canary.seen_in(log.getvalue()) == []
-    assert world.canary.seen_in(shown(job_objects(daemon, wiring))) == []
+    assert world.canary.seen_in(shown(job_objects(daemon, composed))) == []
 
 
 @pytest.mark.fault("secret-in-output")
@@ -564,13 +565,13 @@ def test_a_reload_in_the_middle_of_a_line_costs_no_line(tmp_path: Path) -> None:
     canary = Canary()
     world = world_of(tmp_path, good_token(canary, "basic") * 3, canary)
     with world.server:
-        wiring, refreshers = world.wiring()
+        composed, refreshers = world.composed()
         Pass(refreshers.values(), lambda _: None, force=False, timeout_s=PATIENCE_S).run()
-    live = wiring.live_secrets(None)
+    live = composed.live_secrets(None)
     first = [next(live), next(live)]
     config = Path(world.config)
     config.write_text(config.read_text().partition("[tokens.t1]")[0])
-    assert list(wiring.refreshers(load(world.config, {}))) == ["t0"]
+    assert list(composed.update(load(world.config, {}).tokens)) == ["t0"]
     shown_at_all = {secret.reveal() for secret in [*first, *live]}
     assert {canary.secret, canary.tokens[0]} <= shown_at_all
 

@@ -15,7 +15,8 @@ from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
 from token_server import Seen, TokenServer, answer
 
-from job.compose.refreshers import Wiring
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 from job.config import Config, tokens_of
 from job.core.clock import system_clock
 from job.core.events import TokenRefreshFailed
@@ -110,16 +111,16 @@ def config_of(folder: Path, url: str, ways: Mapping[str, Mapping[str, Any]]) -> 
         }
         for name, keys in ways.items()
     }
-    return Config(tokens_of({"tokens": tables}), str(folder), "here")
+    return Config(tokens_of({"tokens": tables}, str(folder)), "here")
 
 
 def logged(config: Config) -> str:
     """Step every token once; return the log at debug level, the events, and all that is printed."""
     log = io.StringIO()
-    wiring = Wiring({}, "host", system_clock)
-    report = log_observer(log, "json", "debug", wiring.live_secrets)
+    composed = RefresherSet(Tools({}, "host", system_clock))
+    report = log_observer(log, "json", "debug", composed.live_secrets)
     events = []
-    for refresher in wiring.refreshers(config).values():
+    for refresher in composed.update(config.tokens).values():
         for event in refresher.step():
             events.append(event)
             report(event)
@@ -150,9 +151,9 @@ def test_a_proof_that_cannot_be_used_is_not_seen(tmp_path: Path) -> None:
     """Promise: neither the failed exchange nor `check` shows a key or an assertion."""
     config = config_of(tmp_path, "https://127.0.0.1:9/token", UNUSABLE)
     found = logged(config)
-    wiring = Wiring({}, "host", system_clock)
-    found += "\n".join(map(str, token_plans(config, wiring, online=False)))
+    tools = Tools({}, "host", system_clock)
+    found += "\n".join(map(str, token_plans(config, tools, online=False)))
     for name in config.tokens:
-        found += repr(list(preflight(name, config, wiring, system_clock)))
+        found += repr(list(preflight(name, config.tokens[name], tools)))
     assert found.count("is encrypted") >= 2
     assert seen_in(found, FOREIGN, *PRIVATE) == []

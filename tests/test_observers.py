@@ -11,9 +11,10 @@ import pytest
 from fakes import START, FakeClock
 from token_server import TokenServer, answer
 
-from job.compose.observers import Watch
-from job.compose.refreshers import Wiring
-from job.config import Config, load
+from job.compose.observers import Observers
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
+from job.config import Config
 from job.core.errors import ConfigError
 from job.core.events import (
     Event,
@@ -24,6 +25,7 @@ from job.core.events import (
     TokenDelivered,
     TokenRefreshed,
 )
+from job.inventory.kinds import load
 
 PATIENCE_S = 10.0
 ENVIRON = {"CLIENT_SECRET": "s3cret", "HMAC": "key", "PATH": os.environ["PATH"], "MORE": "more"}
@@ -38,41 +40,41 @@ sinks = [{ type = "file", path = "tiki.json" }]
 
 
 class Place:
-    """A watch over the configuration of a file."""
+    """The observers of the configuration of a file."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "freshtoken.toml"
         self.events: list[Event] = []
         self.clock = FakeClock()
-        self.wiring = Wiring(ENVIRON, "host", self.clock)
-        self.watch = Watch(self.wiring, self.events.append, self.clock)
+        self.refreshers = RefresherSet(Tools(ENVIRON, "host", self.clock))
+        self.observers = Observers(self.refreshers, self.events.append)
 
     def config(self, text: str) -> Config:
         """Read a configuration, and put its refreshers in force."""
         self.path.write_text(text)
         config = load(str(self.path), ENVIRON)
-        self.wiring.refreshers(config)
+        self.refreshers.update(config.tokens)
         return config
 
     def follow(self, text: str) -> None:
         """Follow a configuration."""
-        self.watch.follow(self.config(text), lambda: True)
+        self.observers.follow(self.config(text), lambda: True)
 
     def tell(self, *events: Event) -> list[Event]:
         """Let these happen, and return what hooks made of them."""
         for event in events:
-            self.watch.observe(event)
-            self.watch.settle(PATIENCE_S)
+            self.observers.observe(event)
+            self.observers.settle(PATIENCE_S)
         told, self.events[:] = list(self.events), []
         return told
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """Give a watch that is stopped in the end."""
+    """Give observers that are stopped in the end."""
     made = Place(tmp_path)
     yield made
-    made.watch.stop(PATIENCE_S)
+    made.observers.stop(PATIENCE_S)
 
 
 def free_port() -> int:
@@ -99,7 +101,7 @@ def is_silent(port: int) -> bool:
 
 def test_nobody_watches_unless_asked(place: Place) -> None:
     """Without hooks and HTTP an event is nobody's business."""
-    place.watch.settle(0.0)
+    place.observers.settle(0.0)
     place.follow(BASE)
     assert place.tell(DELIVERED) == []
 
@@ -156,8 +158,8 @@ def test_a_command_beside_a_webhook(place: Place) -> None:
     webhook = '{ webhook = "http://127.0.0.1:9/", hmac_secret = { env = "HMAC" } }'
     hooks = f"[{{ command = {json.dumps(command)} }}, {webhook}]"
     place.follow(BASE + f"on_refresh = {hooks}\n")
-    place.watch.observe(DELIVERED)
-    place.watch.stop(PATIENCE_S)
+    place.observers.observe(DELIVERED)
+    place.observers.stop(PATIENCE_S)
     ran = [event for event in place.events if isinstance(event, HookRan)]
     assert [(event.hook, event.output) for event in ran] == [("command:sh", "more")]
 
@@ -169,8 +171,8 @@ def test_several_hooks(place: Place, tmp_path: Path) -> None:
     (tmp_path / "own.pid").write_text(str(os.getpid()))
     hooks = '[{ command = ["false"] }, { signal = { pidfile = "own.pid", name = "USR2" } }]'
     place.follow(BASE + f"on_refresh = {hooks}\n")
-    place.watch.observe(DELIVERED)
-    place.watch.stop(PATIENCE_S)
+    place.observers.observe(DELIVERED)
+    place.observers.stop(PATIENCE_S)
     signal.signal(signal.SIGUSR2, before)
     ran = [event for event in place.events if isinstance(event, HookRan)]
     failed = [event for event in place.events if isinstance(event, HookFailed)]
@@ -218,13 +220,13 @@ def test_one_pass(place: Place, tmp_path: Path) -> None:
     path = str(tmp_path / "m.prom")
     config = place.config('[http]\nlisten = "127.0.0.1:1"\n' + BASE)
     for _ in range(2):
-        watch = Watch(place.wiring, place.events.append, place.clock)
-        watch.follow_once(config, path)
-        watch.observe(DELIVERED)
-        watch.count().write(path)
+        observers = Observers(place.refreshers, place.events.append)
+        observers.follow_once(config, path)
+        observers.observe(DELIVERED)
+        observers.count().write(path)
     writes = 'freshtoken_sink_writes_total{outcome="success",sink="file:/a",token="tiki"} 2.0'
     assert writes in (tmp_path / "m.prom").read_text()
-    place.watch.follow_once(config, None)
+    place.observers.follow_once(config, None)
     assert place.tell(DELIVERED) == []
 
 

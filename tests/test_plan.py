@@ -9,8 +9,9 @@ from fakes import record, token
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job.compose.refreshers import Wiring
+from job.compose.refreshers import sinks_of
 from job.compose.token_source import key_of
+from job.compose.tools import Tools
 from job.config import Config, tokens_of
 from job.core.clock import system_clock
 from job.core.schedule import Policy, Reissue, due_at
@@ -31,15 +32,15 @@ SECRET = {
 }
 
 
-def wiring() -> Wiring:
-    """Make a wiring without an environment."""
-    return Wiring({}, "host", system_clock)
+def tools() -> Tools:
+    """Make tools without an environment."""
+    return Tools({}, "host", system_clock)
 
 
 def config(folder: Path | str, *sinks: Mapping[str, Any], **keys: Any) -> Config:  # noqa: ANN401  # settings are of many types
     """Make a configuration of one token."""
     table = {**BASE, "sinks": [dict(sink) for sink in sinks] or [FILE], **keys}
-    return Config(tokens_of({"tokens": {"one": table}}), str(folder), "here")
+    return Config(tokens_of({"tokens": {"one": table}}, str(folder)), "here")
 
 
 def plan(
@@ -49,7 +50,7 @@ def plan(
     **keys: Any,  # noqa: ANN401  # as above
 ) -> TokenPlan:
     """Return the plan of one token."""
-    (found,) = token_plans(config(folder, *sinks, **keys), wiring(), online=online)
+    (found,) = token_plans(config(folder, *sinks, **keys), tools(), online=online)
     return found
 
 
@@ -114,7 +115,7 @@ def test_where_the_life_is_known_from(tmp_path: Path) -> None:
     assert life() == (3600, "an assumption: no token has been seen yet")
     assert life(**preset) == (7200, "what ebay is known to give")
     stored = config(tmp_path)
-    wiring().sinks("one", stored.tokens["one"], str(tmp_path))[0].write(
+    sinks_of("one", stored.tokens["one"], tools())[0].write(
         record(life=600, key=key_of(stored.tokens["one"]))
     )
     assert life(**preset) == (600, "as the stored token")
@@ -246,7 +247,7 @@ def test_the_budget_of_a_client_is_set_against_what_its_tokens_need(tmp_path: Pa
     plans = {
         plan.token: plan
         for plan in token_plans(
-            Config(tokens_of({"tokens": tables}), str(tmp_path), "here"), wiring(), online=False
+            Config(tokens_of({"tokens": tables}, str(tmp_path)), "here"), tools(), online=False
         )
     }
 

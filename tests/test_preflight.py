@@ -14,7 +14,7 @@ from fakes import START, FakeClock, record
 from sinks import file_sink
 from token_server import TokenServer, answer, authority, refusal
 
-from job.compose.refreshers import Wiring
+from job.compose.tools import Tools
 from job.config import Config, tokens_of
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
@@ -48,9 +48,9 @@ def findings(
         "sinks": [{"type": "file", "path": "one.json"}],
     } | keys
     given = {key: value for key, value in table.items() if value is not None}
-    config = Config(tokens_of({"tokens": {"one": given}}), str(folder), "here")
+    config = Config(tokens_of({"tokens": {"one": given}}, str(folder)), "here")
     now = clock or FakeClock()
-    return list(preflight("one", config, Wiring(environ, "host", now), now))
+    return list(preflight("one", config.tokens["one"], Tools(environ, "host", now)))
 
 
 def endpoint(folder: Path, step: bytes) -> PreflightResult:
@@ -246,9 +246,9 @@ def test_a_client_without_a_proof_has_none_to_try(tmp_path: Path) -> None:
         "auth_method": "none",
         "sinks": [{"type": "file", "path": "one.json"}],
     }
-    config = Config(tokens_of({"tokens": {"one": table}}), str(tmp_path), "here")
+    config = Config(tokens_of({"tokens": {"one": table}}, str(tmp_path)), "here")
     clock = FakeClock()
-    found = list(preflight("one", config, Wiring({}, "host", clock), clock))
+    found = list(preflight("one", config.tokens["one"], Tools({}, "host", clock)))
     assert [finding.what for finding in found] == ["endpoint", "sink"]
 
 

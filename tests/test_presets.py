@@ -12,7 +12,7 @@ from job.config import tokens_of
 from job.config.presets import NAME, Need, Preset, catalogue, presets
 from job.config.settings import CommonSettings
 from job.core.errors import ConfigError
-from job.values import seconds
+from job.values import Duration
 
 KNOWN = presets()
 NAMES = list(KNOWN)
@@ -70,7 +70,7 @@ def test_a_preset_says_what_it_is_and_where_that_is_written(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9-]+", name)
     assert 0 < len(preset.title) <= 60
     assert preset.docs.startswith("https://")
-    assert preset.lifetime_hint is None or seconds(preset.lifetime_hint) >= 60
+    assert preset.lifetime_hint is None or Duration(preset.lifetime_hint) >= 60
     assert set(preset.settings) <= KEYS
     assert {"token_url", "auth_method"} <= set(preset.settings)
 
@@ -96,7 +96,7 @@ def test_a_token_of_a_provider_needs_nothing_but_what_it_asks_for(name: str) -> 
     """With the examples filled in, the configuration is right and no name is left."""
     preset = KNOWN[name]
     settings = tokens_of({"tokens": {"t": table(preset)}})["t"]
-    assert held(msgspec.to_builtins(settings)) - {"uuid"} == set()
+    assert held(msgspec.to_builtins(settings, enc_hook=str)) - {"uuid"} == set()
     assert (settings.token_url or "").startswith("https://")
     assert settings.auth_method == preset.settings["auth_method"]
 

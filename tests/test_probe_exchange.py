@@ -8,8 +8,8 @@ import pytest
 from fakes import FakeClock
 from token_server import Step, TokenServer, answer, refusal, token
 
-from job.aws.clients import AwsClients
-from job.compose.token_source import Sources
+from job.compose.token_source import exchange_of
+from job.compose.tools import Tools
 from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import EndpointUnavailable, RequestRejected
@@ -30,8 +30,10 @@ def secret_file(tmp_path: Path) -> Path:
 def built(secret: Path, keys: dict[str, Any]) -> tuple[TokenSettings, ClientCredentials]:
     """Build the exchange of a token, as the configuration would."""
     sinks = [{"type": "file", "path": "t.json"}]
-    settings = tokens_of({"tokens": {"t": {"client_id": "id", "sinks": sinks} | keys}})["t"]
-    return Sources({}, FakeClock(), AwsClients()).exchange(settings, str(secret.parent))
+    settings = tokens_of(
+        {"tokens": {"t": {"client_id": "id", "sinks": sinks} | keys}}, str(secret.parent)
+    )["t"]
+    return exchange_of(settings, Tools({}, "host", FakeClock()))
 
 
 def exchange(server: TokenServer, secret: Path, **keys: Any) -> ClientCredentials:  # noqa: ANN401  # settings are of many types

@@ -8,6 +8,7 @@ import pytest
 from fakes import START
 
 from job.config.settings import CommonSettings, TokenSettings
+from job.core.rate import Rate
 from job.core.secret import Secret
 from job.oauth.response import read_token
 from job.oauth.token_response import ResponseRules, TokenResponse
@@ -230,7 +231,7 @@ def test_a_person_is_warned_of_what_may_happen(reissue: str, words: str) -> None
         token_url="https://as.example:8443/token",
         sinks=(FileSinkSettings(path="t.json"),),
         reissue=cast("Any", reissue),
-        max_exchanges="50/12h",
+        max_exchanges=Rate(50, 43_200.0, "50/12h"),
     )
     text = " ".join(warning("acme", settings).split())
     assert text.startswith(

@@ -15,7 +15,8 @@ import pytest
 from fakes import START, FakeClock
 from token_server import Seen, TokenServer, answer
 
-from job.compose.refreshers import Wiring
+from job.compose.token_source import source_of
+from job.compose.tools import Tools
 from job.config import tokens_of
 from job.config.presets import presets
 from job.config.settings import TokenSettings
@@ -79,30 +80,31 @@ def table_of(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     return own | needs | proof_of(preset.settings["auth_method"], name) | keys
 
 
-def loaded(tables: Mapping[str, dict[str, Any]]) -> dict[str, TokenSettings]:
+def loaded(tables: Mapping[str, dict[str, Any]], folder: Path) -> Mapping[str, TokenSettings]:
     """Return the settings of all tables at once: presets are read but one time."""
     usual = {"client_id": "id"}
     sinks = {name: [{"type": "file", "path": name}] for name in tables}
     named = {name: usual | table | {"sinks": sinks[name]} for name, table in tables.items()}
-    return tokens_of({"tokens": named})
+    return tokens_of({"tokens": named}, str(folder))
 
 
 @pytest.fixture(scope="module")
-def answered() -> dict[str, TokenSettings]:
+def answered(proofs: Path) -> Mapping[str, TokenSettings]:
     """Give the settings for each recorded answer, by the answer's place in the file."""
     return loaded(
         {
             f"{name}-{number}": table_of(name, recorded.get("keys", {}))
             for number, recorded in enumerate(ANSWERS)
             for name in recorded.get("of", [NONE_SUCH])
-        }
+        },
+        proofs,
     )
 
 
 @pytest.fixture(scope="module")
-def asking() -> dict[str, TokenSettings]:
+def asking(proofs: Path) -> Mapping[str, TokenSettings]:
     """Give the settings of each provider."""
-    return loaded({name: table_of(name, {}) for name in KNOWN})
+    return loaded({name: table_of(name, {}) for name in KNOWN}, proofs)
 
 
 def placed(settings: TokenSettings, host: str) -> TokenSettings:
@@ -132,16 +134,15 @@ def moved(url: str, host: str) -> str:
     return there._replace(scheme=here.scheme, netloc=here.netloc).geturl()
 
 
-def fetched(settings: TokenSettings, folder: Path) -> Token:
+def fetched(settings: TokenSettings) -> Token:
     """Get a token as the program does."""
-    wiring = Wiring({}, "host", FakeClock(START))
-    return wiring.sources.source(settings, str(folder)).fetch()
+    return source_of(settings, Tools({}, "host", FakeClock(START))).fetch()
 
 
-def outcome(settings: TokenSettings, folder: Path) -> dict[str, Any]:
+def outcome(settings: TokenSettings) -> dict[str, Any]:
     """Return what came of an exchange, in the words of the recorded file."""
     try:
-        token = fetched(settings, folder)
+        token = fetched(settings)
     except errors.ExchangeError as error:
         return {"kind": type(error).__name__, "code": error.code, "message": error.message}
     return {
@@ -156,13 +157,13 @@ def outcome(settings: TokenSettings, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("name", "recorded"), list(cases()))
 def test_an_answer_gives_what_it_means(
-    name: str, recorded: dict[str, Any], proofs: Path, answered: dict[str, TokenSettings]
+    name: str, recorded: dict[str, Any], answered: Mapping[str, TokenSettings]
 ) -> None:
     """The preset finds the token and its life, or the refusal says who has to act, and why."""
     first = answer(recorded.get("status", 200), recorded["body"], recorded.get("headers"))
     second = answer(200, recorded.get("introspection", "{}"))
     with TokenServer(first, second) as server:
-        got = outcome(placed(answered[name], server.url), proofs)
+        got = outcome(placed(answered[name], server.url))
         assert len(server.requests) == 1 + ("introspection" in recorded)
     message = got.pop("message")
     if "kind" in recorded:
@@ -199,14 +200,14 @@ def params_of(seen: Seen) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_request_is_what_the_provider_wants(
-    name: str, proofs: Path, asking: dict[str, TokenSettings]
+    name: str, asking: Mapping[str, TokenSettings]
 ) -> None:
     """Method, place and names of the parameters, and the headers, are as its page has them."""
     expected = REQUESTS[name]
     path = KNOWN[name].settings.get("token_path", "access_token")
     with TokenServer(answer(200, {path: "T", "expires_in": 60, "expire": 60})) as server:
         settings = placed(asking[name], server.url)
-        fetched(settings, proofs)
+        fetched(settings)
         (seen,) = server.requests
     assert seen.method == expected.get("method", "POST")
     assert urlsplit(seen.path).path == urlsplit(settings.token_url or "").path
@@ -218,14 +219,12 @@ def test_a_request_is_what_the_provider_wants(
     )
 
 
-def test_each_request_has_an_identifier_of_its_own(
-    proofs: Path, asking: dict[str, TokenSettings]
-) -> None:
+def test_each_request_has_an_identifier_of_its_own(asking: Mapping[str, TokenSettings]) -> None:
     """Walmart wants a fresh UUID in a header of every call."""
     with TokenServer() as server:
         settings = placed(asking["walmart"], server.url)
         for _ in range(2):
-            fetched(settings, proofs)
+            fetched(settings)
         marks = [seen.headers["wm_qos.correlation_id"] for seen in server.requests]
     assert all(map(UUID4.fullmatch, marks))
     assert len(set(marks)) == 2

@@ -9,9 +9,11 @@ import pytest
 from fakes import START, FakeClock
 from token_server import TokenServer, answer
 
-from job.compose.refreshers import Wiring
+from job.compose.token_source import source_of
+from job.compose.tools import Tools
 from job.config import tokens_of
 from job.config.settings import TokenSettings
+from job.values import value_reader
 
 PAGE = Path(__file__).parent.parent / "docs" / "requests-and-answers.md"
 TEXT = PAGE.read_text("utf-8")
@@ -35,7 +37,7 @@ def test_a_setting_can_be_set(setting: str) -> None:
     """What the tables tell to set is a key with a value of its type."""
     ((key, value),) = tomllib.loads(setting).items()
     kinds = {field.name: field.type for field in msgspec.structs.fields(TokenSettings)}
-    msgspec.convert(value, kinds[key])
+    msgspec.convert(value, kinds[key], dec_hook=value_reader(""))
 
 
 @pytest.mark.parametrize(("config", "body", "kind", "life", "source"), EXAMPLES)
@@ -44,11 +46,10 @@ def test_an_example_does_what_the_page_says(
 ) -> None:
     """The configuration has no problem, and the answer beside it gives the token described."""
     (tmp_path / "secret").write_text("s3cret")
-    ((name, settings),) = tokens_of(tomllib.loads(config)).items()
+    ((name, settings),) = tokens_of(tomllib.loads(config), str(tmp_path)).items()
     with TokenServer(answer(200, body)) as server:
         moved = msgspec.structs.replace(settings, token_url=server.url)
-        wiring = Wiring({}, "host", FakeClock(START))
-        token = wiring.sources.source(moved, str(tmp_path)).fetch()
+        token = source_of(moved, Tools({}, "host", FakeClock(START))).fetch()
     assert (token.token_type, token.life, token.expiry_source) == (kind, int(life), source)
     assert token.access_token.reveal() == "T"
     assert name in str(settings.token_url)

@@ -7,8 +7,9 @@ import pytest
 import token_server
 from fakes import FakeClock, token
 
-from job.compose.refreshers import Wiring
-from job.config import Config, tokens_of
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
+from job.config import tokens_of
 from job.core.clock import Clock
 from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected
 from job.core.events import Event, TokenRefreshed, TokenRefreshFailed
@@ -166,7 +167,7 @@ def test_a_try_that_the_limits_forbid_is_left_for_the_next_time() -> None:
 
 def refreshers(
     folder: Path, url: str, environ: dict[str, str], clock: Clock
-) -> tuple[Wiring, Refresher]:
+) -> tuple[RefresherSet, Refresher]:
     """Build a token with two client secrets out of a configuration."""
     table = {
         "token_url": url,
@@ -174,9 +175,8 @@ def refreshers(
         "client_secret": [{"env": "NEW"}, {"file": "old"}],
         "sinks": [{"type": "file", "path": "one.json"}],
     }
-    built = Wiring(environ, "host", clock)
-    config = Config(tokens_of({"tokens": {"one": table}}), str(folder), "here")
-    return built, built.refreshers(config)["one"]
+    built = RefresherSet(Tools(environ, "host", clock))
+    return built, built.update(tokens_of({"tokens": {"one": table}}, str(folder)))["one"]
 
 
 @pytest.mark.fault("secret-rotation")

@@ -7,8 +7,8 @@ import pytest
 from fakes import START, MemorySink, record
 from sinks import file_sink
 
-from job.compose.refreshers import Wiring
 from job.compose.token_source import key_of
+from job.compose.tools import Tools
 from job.config import Config, tokens_of
 from job.core.clock import system_clock
 from job.core.errors import SinkRejected, SinkUnavailable
@@ -147,12 +147,13 @@ def test_every_sink_of_every_token_has_a_row(tmp_path: Path) -> None:
                 }
                 for name in ("b", "a")
             }
-        }
+        },
+        str(tmp_path),
     )
-    config = Config(tokens, str(tmp_path), "here")
+    config = Config(tokens, "here")
     stored = file_sink(str(tmp_path / "a1.json"), OutputFormat("json", "a"))
     stored.write(record(key=key_of(tokens["a"])))
-    found = looks(config, Wiring({}, "host", system_clock))
+    found = looks(config, Tools({}, "host", system_clock))
     for one in found:
         one.read(0.0)
     shown = rows(statuses(found, START), START)
@@ -175,8 +176,8 @@ def test_a_watcher_reads_files_often_and_stores_seldom(tmp_path: Path) -> None:
             {"type": "aws_secrets_manager", "secret_id": "b", "region": "eu-west-1"},
         ],
     }
-    config = Config(tokens_of({"tokens": {"a": token}}), str(tmp_path), "here")
-    file, store = looks(config, Wiring({}, "host", system_clock))
+    config = Config(tokens_of({"tokens": {"a": token}}, str(tmp_path)), "here")
+    file, store = looks(config, Tools({}, "host", system_clock))
     assert (file.every_s, store.every_s) == (2.0, 30.0)
     assert store.status(START) == SinkStatus("aws-secrets-manager:b", "unknown")
     assert file.is_old(100.0)

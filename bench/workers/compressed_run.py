@@ -5,9 +5,10 @@ import sys
 import threading
 import time
 
-from job.compose.refreshers import Wiring
-from job.config import load
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 from job.core.clock import Moment
+from job.inventory.kinds import load
 from job.observe.log import log_observer
 from job.runners.daemon import Daemon
 
@@ -38,9 +39,9 @@ class CompressedClock:
 def main(config: str, rate: float) -> None:
     """Run until SIGTERM; a line of standard input gives the moment and the leap of its clock."""
     clock = CompressedClock(rate)
-    wiring = Wiring(os.environ, "bench", clock)
-    report = log_observer(sys.stderr, "json", "info", wiring.live_secrets)
-    refreshers = wiring.refreshers(load(config, os.environ))
+    composed = RefresherSet(Tools(os.environ, "bench", clock))
+    report = log_observer(sys.stderr, "json", "info", composed.live_secrets)
+    refreshers = composed.update(load(config, os.environ).tokens)
     daemon = Daemon(refreshers, report, lambda in_force: in_force, clock=clock)
     speed = lambda: clock.speed_up(*map(float, sys.stdin.readline().split()))  # noqa: E731
     threading.Thread(target=speed, daemon=True).start()

@@ -4,9 +4,10 @@ import os
 import sys
 import time
 
-from job.compose.refreshers import Wiring
-from job.config import load
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 from job.core.clock import Moment, system_clock
+from job.inventory.kinds import load
 from job.observe.log import log_observer
 
 
@@ -24,10 +25,10 @@ class ClockAhead:
 def main(config: str, count: int) -> None:
     """Refresh `count` times; print the CPU seconds of all but the first, which loads the rest."""
     clock = ClockAhead()
-    wiring = Wiring(os.environ, "bench", clock)
-    [refresher] = wiring.refreshers(load(config, os.environ)).values()
+    composed = RefresherSet(Tools(os.environ, "bench", clock))
+    [refresher] = composed.update(load(config, os.environ).tokens).values()
     with open(os.devnull, "w", encoding="utf-8") as stream:
-        report = log_observer(stream, "json", "info", wiring.live_secrets)
+        report = log_observer(stream, "json", "info", composed.live_secrets)
         for number in range(count + 1):
             if number == 1:
                 before = time.process_time()

@@ -5,9 +5,9 @@ import sys
 import time
 
 from job.compose.token_source import key_of
-from job.config import load
 from job.core.secret import Secret
 from job.core.tokens import OutputFormat, Token, record_of, render
+from job.inventory.kinds import load
 
 LIFE_S = 3600
 DUE_AFTER_S = 2412

@@ -16,12 +16,13 @@ import page_fixtures
 from browser import Browser, Tab, find_chromium
 from rich.console import Console
 
-from job.compose.refreshers import Wiring
-from job.config import load
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 from job.core.clock import system_clock
 from job.core.refresher import Refresher
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
+from job.inventory.kinds import load
 from job.runners.daemon import Daemon
 from job.verbs.demo_view import DemoView
 
@@ -96,10 +97,10 @@ def recording() -> str:
             Path(folder, f"{name}.secret").write_text(client.secret.reveal())
             with path.open("a") as file:
                 file.write(TABLE.format(name=name, url=server.token_url))
-        wiring = Wiring({}, "demo", system_clock)
+        composed = RefresherSet(Tools({}, "demo", system_clock))
         commands = (f"cat {folder}/tiki.json", f"freshtoken status --watch --config {path}")
-        view = DemoView(server.token_url, NAMES, commands, wiring.in_force)
-        return animated(list(frames(view, lambda: wiring.refreshers(load(str(path), {})))))
+        view = DemoView(server.token_url, NAMES, commands, composed.in_force)
+        return animated(list(frames(view, lambda: composed.update(load(str(path), {}).tokens))))
 
 
 def frames(view: DemoView, refreshers: Callable[[], Mapping[str, Refresher]]) -> Iterator[str]:

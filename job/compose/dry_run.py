@@ -1,18 +1,18 @@
 """A client's proof, tried without being sent: what `check` can tell of it."""
 
 import contextlib
-import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
-from job.compose.client_auth import Place, auth_of, certificate_of
+from job.compose.client_auth import configured, proof_of
+from job.compose.tools import Tools
 from job.config.client_checks import proofs_of
 from job.config.settings import TokenSettings
-from job.core.clock import Clock
 from job.core.errors import SecretUnavailable
 from job.core.text import DAY_S
-from job.credentials.watched import WatchedSecret
+from job.credentials.kinds import kind_of
+from job.oauth.auth_methods import METHODS, Client
 from job.oauth.certificate import CertificateFiles, certificate_expiry
 
 SOON_DAYS = 14
@@ -23,54 +23,58 @@ NAMES = {
 }
 
 
+def dry_run(settings: TokenSettings, tools: Tools) -> "DryRun":
+    """Return what `check` tries of a client."""
+    proof, endpoint = proof_of(settings, tools), configured(settings)
+    return DryRun(settings, Client(settings, settings.client_id, proof, endpoint, tools.clock))
+
+
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """One client with what it proves itself by."""
+    """One client, and the rest of its settings."""
 
     settings: TokenSettings
-    folder: str
-    proof: WatchedSecret
-    place: Place
-    clock: Clock
+    client: Client
 
     @property
     def subject(self) -> str:
         """Return what the client proves itself by, in words; empty for nothing."""
         for key, _ in proofs_of(self.settings):
             return NAMES[key.partition("[")[0]]
-        return "certificate" if certificate_of(self.settings, self.folder) else ""
+        return "certificate" if self.settings.certificate else ""
 
     def run(self) -> None:
         """Have the client's method sign a request, by each secret; raises SecretUnavailable."""
         from job.oauth.request import TokenRequest, prepared  # noqa: PLC0415  # 0.1 s of CPU
 
-        auth = auth_of(self.settings, self.folder, self.proof, self.place, self.clock)
-        for _ in range(self.proof.count):
-            prepared(TokenRequest(self.place.token_url or self.place.issuer, ()), auth)
-            self.proof.next()
+        proof, endpoint = self.client.proof, self.client.endpoint
+        auth = METHODS[self.settings.auth_method].make(self.client)
+        for _ in range(proof.count):
+            prepared(TokenRequest(endpoint.token_url or endpoint.issuer, ()), auth)
+            proof.next()
 
     def warnings(self, *, run: bool) -> Iterator[str]:
         """Yield what can be told at once; no command is run and no AWS asked just to look.
 
         With `run` the request is signed, too, if all that takes is files.
         """
-        sources = [source for _, source in proofs_of(self.settings)]
-        if run and all(source.file is not None for source in sources):
+        kinds = [kind_of(source) for _, source in proofs_of(self.settings)]
+        if run and all(kind.is_file for kind in kinds):
             try:
                 self.run()
             except SecretUnavailable as error:
                 yield error.message
                 return
-        yield from self._encoding(may_look=all(source.file or source.env for source in sources))
+        yield from self._encoding(may_look=all(kind.is_free for kind in kinds))
         yield from self._certificate()
 
     def _encoding(self, *, may_look: bool) -> Iterator[str]:
-        """Tell of values that a server may decode or not: nobody can know but the server."""
+        """Warn of values that some servers decode and others do not; only a request would tell."""
         if self.settings.auth_method != "client_secret_basic":
             return
         values = {"client_id": self.settings.client_id}
         with contextlib.suppress(SecretUnavailable):
-            values["client_secret"] = self.proof.resolve().reveal() if may_look else ""
+            values["client_secret"] = self.client.proof.resolve().reveal() if may_look else ""
         told = [name for name, value in values.items() if quote_plus(value) != value]
         if told:
             other = "raw" if self.settings.basic_encoding == "form" else "form"
@@ -84,16 +88,16 @@ class DryRun:
     def _certificate(self) -> Iterator[str]:
         if self.settings.certificate_file is None:
             return
-        path = os.path.join(self.folder, self.settings.certificate_file)
-        shown = certificate_of(self.settings, self.folder)
+        path = self.settings.certificate_file
+        shown = self.settings.certificate
         try:
             end = certificate_expiry(path)
             if shown is not None:
-                CertificateFiles(*shown, self.clock, must_be_current=False).resolve()
+                CertificateFiles(*shown, self.client.clock, must_be_current=False).resolve()
         except SecretUnavailable as error:
             yield error.message
             return
-        left_s = end.timestamp() - self.clock().wall
+        left_s = end.timestamp() - self.client.clock().wall
         if left_s < SOON_DAYS * DAY_S:
             verb = "expires" if left_s > 0 else "expired"
             yield f"the certificate in {path} {verb} on {end:%Y-%m-%d}; renew it"

@@ -27,27 +27,29 @@ class Options:
 
 
 class Job:
-    """What most verbs need: the configuration, the wiring, and a log that is made when needed."""
+    """What most verbs need: the configuration, what is made of it, and a log made when needed."""
 
     def __init__(self, options: Options, environ: Mapping[str, str]) -> None:
         """Read nothing yet."""
-        from job.compose.refreshers import Wiring  # noqa: PLC0415
+        from job.compose.refreshers import RefresherSet  # noqa: PLC0415
+        from job.compose.tools import Tools  # noqa: PLC0415
 
         self._options = options
         self._environ = environ
-        self.wiring = Wiring(environ, os.uname().nodename, system_clock)
+        self.tools = Tools(environ, os.uname().nodename, system_clock)
+        self.refreshers = RefresherSet(self.tools)
         self._observe: Callable[[Event], None] | None = None
 
     def load(self, *, with_secrets: bool = False) -> "Config":
         """Return the configuration; raises ConfigError, also for client secrets if asked."""
-        from job.config import load  # noqa: PLC0415
+        from job.inventory.kinds import load  # noqa: PLC0415
 
         return load(self._options.config, self._environ, with_secrets=with_secrets)
 
     def report(self, event: Event) -> None:
         """Log an event on standard error; where that can't be written, the work goes on."""
         if self._observe is None:
-            self._observe = observer(self._options, self.wiring.live_secrets)
+            self._observe = observer(self._options, self.refreshers.live_secrets)
         with suppress(OSError, ValueError):
             self._observe(event)
 

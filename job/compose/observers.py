@@ -1,6 +1,6 @@
-"""From settings to those who watch beside the log: board, metrics, HTTP, hooks.
+"""From settings to the observers beside the log: status board, metrics, HTTP, hooks.
 
-What is heavy is loaded only for who configures it.
+What is heavy is loaded only where it is configured.
 """
 
 import os.path
@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from job.compose.refreshers import Wiring
+from job.compose.refreshers import RefresherSet
 from job.config import Config
 from job.config.client_checks import proofs_of
 from job.config.settings import TokenSettings
 from job.config.watch_checks import EVENTS, address_of, hooks_of, number_of
 from job.config.watch_settings import HookSettings, HttpSettings
-from job.core.clock import Clock
 from job.core.errors import ConfigError
 from job.core.events import Event
 from job.core.state import Alarm, alarm_of
-from job.values import seconds
+from job.credentials.kinds import variable_of
 
 if TYPE_CHECKING:
     from job.observe.hooks import Hook, Hooks, TokenHooks
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
 Report = Callable[[Event], None]
 
 
-class Watch:
+class Observers:
     """Tells the events of a job to its hooks and counters, and shows them over HTTP."""
 
-    def __init__(self, wiring: Wiring, report: Report, clock: Clock) -> None:
-        """Watch nothing yet; `report` is told how hooks went, and whatever goes through `tell`."""
-        self._wiring = wiring
+    def __init__(self, refreshers: RefresherSet, report: Report) -> None:
+        """Observe nothing yet; `report` gets the events of hooks, and what goes through `tell`."""
+        self._refreshers = refreshers
         self._report = report
-        self._clock = clock
+        self._clock = refreshers.tools.clock
         self._config: Config | None = None
         self._hooks: Hooks | None = None
         self._numbers: tuple[StatusBoard, Metrics] | None = None
@@ -97,10 +96,10 @@ class Watch:
 
     def _counted(self) -> "tuple[StatusBoard, Metrics]":
         from job.observe.metrics import Metrics  # noqa: PLC0415  # 60 ms of CPU
-        from job.observe.status_board import StatusBoard  # noqa: PLC0415  # only for who wants numbers
+        from job.observe.status_board import StatusBoard  # noqa: PLC0415  # only where numbers are wanted
 
         if self._numbers is None:
-            board = StatusBoard(self._wiring.in_force, self._provider_of, self._clock)
+            board = StatusBoard(self._refreshers.in_force, self._provider_of, self._clock)
             self._numbers = (board, Metrics(board.statuses))
         return self._numbers
 
@@ -130,7 +129,7 @@ class Watch:
             raise ConfigError([problem]) from None
 
     def _start_hooks(self) -> "Hooks":
-        from job.observe.hooks import Hooks  # noqa: PLC0415  # only for who has hooks
+        from job.observe.hooks import Hooks  # noqa: PLC0415  # only where there are hooks
 
         return Hooks(self._hooks_of, self._is_well, self._report, self._clock)
 
@@ -152,24 +151,22 @@ class Watch:
         from job.observe import hook_actions  # noqa: PLC0415  # requests is 0.1 s of CPU
 
         if hook.command:
-            environ = _without_secrets(config, self._wiring.environ)
-            return hook_actions.CommandHook(hook.command, seconds(hook.timeout), environ)
+            environ = _without_secrets(config, self._refreshers.tools.environ)
+            return hook_actions.CommandHook(hook.command, hook.timeout, environ)
         if hook.signal is not None:
             number = number_of(hook.signal.name) or SIGHUP
-            path = os.path.join(config.folder, hook.signal.pidfile)
-            return hook_actions.SignalHook(path, number)
-        sources, url = self._wiring.sources, hook.webhook or ""
+            return hook_actions.SignalHook(hook.signal.pidfile, number)
+        tools, url = self._refreshers.tools, hook.webhook or ""
         # The proxy and the authorities of the token, but never the certificate of its client.
         way = msgspec.structs.replace(
             token, timeout=hook.timeout, certificate_file=None, key_file=None
         )
-        signing = hook.hmac_secret
-        secret = None if signing is None else sources.secret(signing, config.folder)
-        return hook_actions.WebhookHook(url, sources.transport(way, config.folder, url), secret)
+        secret = None if hook.hmac_secret is None else tools.secret(hook.hmac_secret)
+        return hook_actions.WebhookHook(url, tools.transport(way, url), secret)
 
     def _is_well(self, name: str) -> bool:
         """Tell whether no reader of a token is at risk."""
-        refresher = self._wiring.in_force().get(name)
+        refresher = self._refreshers.in_force().get(name)
         return refresher is None or alarm_of(refresher.known, self._clock()) is Alarm.NONE
 
     def _provider_of(self, name: str) -> str:
@@ -184,7 +181,7 @@ def _has_hooks(token: TokenSettings) -> bool:
 def _without_secrets(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without the variables that secrets are read from."""
     tokens = config.tokens.values()
-    hidden = {source.env for token in tokens for _, source in proofs_of(token)}
+    hidden = {variable_of(source) for token in tokens for _, source in proofs_of(token)}
     hooks = (hook for token in tokens for event in EVENTS for _, hook in hooks_of(token, event))
-    hidden |= {hook.hmac_secret.env for hook in hooks if hook.hmac_secret is not None}
+    hidden |= {variable_of(hook.hmac_secret) for hook in hooks if hook.hmac_secret is not None}
     return {name: value for name, value in environ.items() if name not in hidden}

@@ -5,32 +5,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from job.config.client_checks import of_client, proofs_of
-from job.config.limit_checks import of_limits
 from job.config.request_checks import of_endpoint, of_request
 from job.config.settings import TokenSettings
 from job.config.watch_checks import of_hooks
+from job.credentials.kinds import variable_of
 from job.sinks.settings import Place
-from job.values import is_url, seconds
+from job.values import is_url
 
-DURATIONS = (
-    "timeout",
-    "assertion_lifetime",
-    "min_validity",
-    "retry_budget",
-    "min_interval",
-    "max_age",
-    "lifetime",
-    "default_lifetime",
-    "fresh_window",
-)
-LEAST_S = {
-    "timeout": 0.1,
-    "assertion_lifetime": 10,
-    "max_age": 1,
-    "lifetime": 1,
-    "default_lifetime": 1,
-    "fresh_window": 1,
-}
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
@@ -64,10 +45,8 @@ def of_token(
         yield "provider", f"unknown; {cure}"
     if token.jitter >= token.refresh_at:
         yield "jitter", "must be less than refresh_at"
-    yield from _durations(token)
     yield from _token_url(token)
     yield from of_client(token)
-    yield from of_limits(token)
     yield from _network(token)
     yield from of_request(token)
     yield from of_hooks(token)
@@ -77,13 +56,13 @@ def of_token(
             yield f"sinks[{number}].{key}", text
 
 
-def of_places(tokens: Mapping[str, TokenSettings], folder: str) -> Iterator[tuple[str, str]]:
-    """Yield the sinks that would overwrite each other; relative paths start at `folder`."""
+def of_places(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str]]:
+    """Yield the sinks that would overwrite each other."""
     whole: dict[Place, str] = {}
     parts: dict[Place, str] = {}
     for name, token in tokens.items():
         for number, sink in enumerate(token.sinks, 1):
-            where, place = f"{place_of(name)}.sinks[{number}]", sink.resolved(folder).place
+            where, place = f"{place_of(name)}.sinks[{number}]", sink.place
             beginnings = [place[: length + 1] for length in range(len(place))]
             first = next((whole[one] for one in beginnings if one in whole), parts.get(place))
             if first is not None:
@@ -91,18 +70,6 @@ def of_places(tokens: Mapping[str, TokenSettings], folder: str) -> Iterator[tupl
             whole.setdefault(place, where)
             for one in beginnings:
                 parts.setdefault(one, where)
-
-
-def _durations(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    for key in DURATIONS:
-        value = getattr(token, key)
-        try:
-            length = None if value is None else seconds(value)
-        except ValueError:
-            yield key, "is not a duration; write 30s, 5m, 1h30m or a number of seconds"
-            continue
-        if length is not None and length < LEAST_S.get(key, 0):
-            yield key, f"must be at least {LEAST_S[key]:g}s"
 
 
 def _token_url(token: TokenSettings) -> Iterator[tuple[str, str]]:
@@ -149,8 +116,8 @@ def of_environment(
     Of several secrets of a client one is enough to begin with.
     """
     for name, token in tokens.items():
-        proofs = list(proofs_of(token))
-        unset = [(key, s.env) for key, s in proofs if s.env and not environ.get(s.env)]
+        proofs = [(key, variable_of(source)) for key, source in proofs_of(token)]
+        unset = [(key, name) for key, name in proofs if name and not environ.get(name)]
         for key, variable in unset if len(unset) == len(proofs) else ():
             named = variable if VARIABLE.fullmatch(variable) else "the variable named here"
             yield (

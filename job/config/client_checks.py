@@ -1,93 +1,77 @@
-"""Which keys go with which way of proving who the client is."""
+"""Which keys go with which auth_method."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from job.config.secret_checks import of_source
-from job.config.secret_settings import SecretSettings
-from job.config.settings import AuthMethod, TokenSettings
+from job.config.settings import TokenSettings
+from job.credentials.kinds import problems_of
+from job.credentials.settings import SOURCES, SecretSettings
+from job.oauth.auth_methods import METHODS, PROOFS, methods_with
+from job.oauth.settings import AuthMethod
+from job.values import numbered
 
-SOURCES = '{ env = "NAME" }, { file = "/path" }, { aws_secret = "NAME" } or the like'
 PEM = "the path of a PEM file"
-NEEDED: Mapping[AuthMethod, tuple[str, ...]] = {
-    "client_secret_basic": ("client_secret",),
-    "client_secret_post": ("client_secret",),
-    "client_secret_jwt": ("client_secret",),
-    "private_key_jwt": ("private_key",),
-    "client_assertion": ("client_assertion",),
-    "tls_client_auth": ("certificate_file", "key_file"),
-    "self_signed_tls_client_auth": ("certificate_file", "key_file"),
-    "none": (),
+OPTIONAL: Mapping[str, tuple[AuthMethod, ...]] = {
+    key: tuple(methods_with(key))
+    for method in reversed([*METHODS.values()])
+    for key in method.takes
+    if key != "certificate_file"  # it may be shown beside any proof
 }
-PROOFS = ("client_secret", "private_key", "client_assertion")
-"""The keys that hold where a proof comes from; certificates are shown beside any of them."""
-OF_PROOF: Mapping[str, AuthMethod] = {
-    "client_secret": "client_secret_basic",
-    "private_key": "private_key_jwt",
-    "client_assertion": "client_assertion",
-}
-SIGNING = ("client_secret_jwt", "private_key_jwt")
-ASSERTING = (*SIGNING, "client_assertion")
+"""The keys that only some methods have a use for."""
+WITH_PEM = tuple(methods_with("certificate_file"))
 TIMES = ("exp", "iat", "nbf", "jti")
 
 
 def proofs_of(token: TokenSettings) -> Iterator[tuple[str, SecretSettings]]:
     """Yield where the proofs of a client come from, each with its key; a list has its numbers."""
     for key in PROOFS:
-        value = getattr(token, key)
-        if isinstance(value, tuple):
-            yield from ((f"{key}[{number}]", one) for number, one in enumerate(value, 1))
-        elif value is not None:
-            yield key, value
+        yield from numbered(key, getattr(token, key))
 
 
 def method_for(table: Mapping[str, object]) -> AuthMethod:
     """Return the method that goes with what a client has, where the issuer is to have a say."""
-    for key, method in OF_PROOF.items():
+    for key, method in PROOFS.items():
         if key in table:
             return method
     return "tls_client_auth" if "certificate_file" in table else "client_secret_basic"
 
 
 def of_client(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the keys that say who the client is: the key, and what to do."""
+    """Yield what is wrong with the keys that identify the client: the key, and what to do."""
     if token.client_id and not token.client_id.strip():
         yield "client_id", "is empty"
-    if not token.client_id and token.auth_method != "client_assertion":
+    if not token.client_id and "client_id" in METHODS[token.auth_method].needs:
         yield "client_id", "is missing; it must be text in quotes"
     yield from _proofs(token)
     for key, source in proofs_of(token):
-        yield from of_source(key, source)
+        yield from problems_of(key, source)
     yield from _certificate(token)
     yield from _assertion(token)
 
 
 def unused(token: TokenSettings) -> Iterator[tuple[str, str]]:
     """Yield the keys that this auth_method has no use for; fine where another token shares them."""
-    ways = {"key_id": ("private_key_jwt",), "signing_alg": SIGNING, "assertion_in": ASSERTING}
-    ways |= dict.fromkeys(("assertion_audience", "assertion_typ", "assertion_claims"), SIGNING)
-    for key, methods in ways.items():
+    for key, methods in OPTIONAL.items():
         if token.auth_method not in methods:
-            yield key, _goes_with(*methods)
-    shown = token.auth_method == "private_key_jwt" or "key_file" in NEEDED[token.auth_method]
-    if token.certificate_file and not token.key_file and not shown:
+            yield key, _goes_with(methods)
+    if token.certificate_file and not token.key_file and token.auth_method not in WITH_PEM:
         yield "certificate_file", "is shown in TLS with key_file only; add that"
 
 
 def _proofs(token: TokenSettings) -> Iterator[tuple[str, str]]:
     """Tell of a proof that is missing, or else of one that another method takes."""
-    needed = NEEDED[token.auth_method]
+    needed = METHODS[token.auth_method].needs
     spare = [key for key in PROOFS if key not in needed and getattr(token, key)]
     for key in spare:
-        yield key, _goes_with(*(method for method, keys in NEEDED.items() if key in keys))
+        yield key, _goes_with(methods_with(key))
     for key in needed:
-        if not getattr(token, key) and not spare:
+        if key != "client_id" and not getattr(token, key) and not spare:
             yield key, f"is missing; it must be {SOURCES if key in PROOFS else PEM}"
 
 
 def _certificate(token: TokenSettings) -> Iterator[tuple[str, str]]:
     if token.key_file is None:
         return
-    if token.certificate_file is None and "key_file" not in NEEDED[token.auth_method]:
+    if token.certificate_file is None and "key_file" not in METHODS[token.auth_method].needs:
         yield "certificate_file", f"is missing beside key_file; it must be {PEM}"
     for key in ("token_url", "issuer"):
         if (getattr(token, key) or "").startswith("http:"):
@@ -95,10 +79,11 @@ def _certificate(token: TokenSettings) -> Iterator[tuple[str, str]]:
 
 
 def _assertion(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    by_secret = (token.signing_alg or "").startswith("HS")
-    if token.signing_alg and token.auth_method in SIGNING:
-        fitting = SIGNING[0] if by_secret else SIGNING[1]
-        if token.auth_method != fitting:
+    signing = OPTIONAL["signing_alg"]
+    if token.signing_alg and token.auth_method in signing:
+        proof = "client_secret" if token.signing_alg.startswith("HS") else "private_key"
+        fitting = [method for method in signing if proof in METHODS[method].needs]
+        if token.auth_method not in fitting:
             yield "signing_alg", _goes_with(fitting)
     if token.assertion_audience == "issuer" and token.issuer is None:
         yield "assertion_audience", "needs issuer; or give the very text of the audience"
@@ -107,6 +92,6 @@ def _assertion(token: TokenSettings) -> Iterator[tuple[str, str]]:
             yield f"assertion_claims.{name}", "is set by freshtoken"
 
 
-def _goes_with(*methods: str) -> str:
+def _goes_with(methods: Iterable[str]) -> str:
     listed = " or ".join(f'"{method}"' for method in methods)
     return f"goes with auth_method = {listed}; set that, or leave it out"

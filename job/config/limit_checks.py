@@ -1,11 +1,9 @@
-"""Whether limits are limits, and the same for all tokens that share an endpoint or a client."""
+"""Whether limits are the same for all tokens that share an endpoint or a client."""
 
 from collections.abc import Iterator, Mapping
 
+from job.config.checks import place_of
 from job.config.settings import TokenSettings
-from job.values import rate
-
-FORM = "such as 50/12h, 10/s or 1000/day: a number, a slash and a duration"
 
 
 def endpoint_of(token: TokenSettings) -> str:
@@ -13,21 +11,8 @@ def endpoint_of(token: TokenSettings) -> str:
     return (token.token_url or token.issuer or "").partition("?")[0]
 
 
-def of_limits(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    """Yield the limits of one token that can't be read: the key, and what to do."""
-    for key in ("max_exchanges", "max_rate"):
-        value = getattr(token, key)
-        try:
-            _ = None if value is None else rate(value)
-        except ValueError:
-            yield key, f"must be a rate, {FORM}"
-
-
-def of_shared(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str, str]]:
-    """Yield where tokens of one endpoint, or of one client, have different limits.
-
-    Each is the name of a token, the key, and what to do.
-    """
+def of_shared(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str]]:
+    """Yield where tokens of one endpoint, or of one client, have different limits."""
     first: dict[tuple[str, ...], str] = {}
     for name, token in tokens.items():
         endpoint = endpoint_of(token)
@@ -39,4 +24,4 @@ def of_shared(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str, s
             other = first.setdefault((key, *shared), name)
             if getattr(tokens[other], key) != getattr(token, key):
                 text = f"differs from that of {other}, of the same {by}; give both the same"
-                yield name, key, text
+                yield f"{place_of(name)}.{key}", text

@@ -123,7 +123,7 @@ def _parts() -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def params_amiss(
+def params_problems(
     preset: Preset | None, given: Mapping[str, str], own: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with what a provider needs: the key, and what to do.

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from job.config.client_checks import ASSERTING
 from job.config.settings import CommonSettings
+from job.oauth.auth_methods import METHODS
 from job.values import is_url
 
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
@@ -48,7 +48,7 @@ def secret_in_url(token: CommonSettings) -> str:
         return ""
     if token.auth_method == "client_secret_post":
         return "the client secret"
-    asserting = token.auth_method in ASSERTING and token.assertion_in != "bearer"
+    asserting = METHODS[token.auth_method].asserts and token.assertion_in != "bearer"
     return "the assertion" if asserting else ""
 
 

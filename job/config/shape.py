@@ -1,32 +1,20 @@
-"""Whether a table of the file has the right keys, each of the right type; else what is wrong."""
+"""Whether a table of the file has the right keys, each of the right type; else what is wrong.
+
+What a key may hold is read from the types, which is slow: only tables with a mistake come here.
+"""
 
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import inspect
 
 from job.config import checks
-from job.config.client_checks import SOURCES
-from job.config.secret_settings import AssertionSettings, SecretSettings
-from job.config.watch_settings import HookSettings, SignalSettings
+from job.config.settings import CommonSettings, TokenSettings
 from job.sinks.kinds import sink_types
+from job.values import Table, schema_of, value_reader
 
-IDENTITY = ("client_id", "client_secret", "private_key", "client_assertion", "sinks")
-_SECRET = f"must say where the secret is, not hold it: {SOURCES}"
-_HOOK = 'must be { command = ["..."] }, { webhook = "https://..." } or { signal = { ... } }'
-TABLES: Mapping[str, tuple[type, str]] = {
-    "client_secret": (SecretSettings, _SECRET),
-    "private_key": (SecretSettings, _SECRET),
-    "client_assertion": (AssertionSettings, _SECRET),
-    "hmac_secret": (SecretSettings, _SECRET),
-    "on_refresh": (HookSettings, _HOOK),
-    "on_trouble": (HookSettings, _HOOK),
-    "signal": (SignalSettings, 'must be { pidfile = "/path", name = "HUP" }'),
-}
-"""The keys that hold a table of their own, its type, and what to say of anything else."""
-LISTED = ("client_secret", "on_refresh", "on_trouble")
-"""Those of them that may hold a list of such tables."""
 WORDS = {
     "string": "text in quotes",
     "boolean": "true or false",
@@ -61,85 +49,111 @@ def placeholders(place: str) -> dict[str, Any]:
     return {"client_id": "-", "client_secret": {"file": "-"}, "sinks": sinks}
 
 
-def clean(
-    table: Mapping[str, Any], kind: type, place: str, problems: list[Problem]
-) -> dict[str, Any]:
-    """Return the keys of a table that are right; what is wrong with others goes to `problems`."""
-    problems += unknown_keys(table, kind, place)
-    hints = typing.get_type_hints(kind, include_extras=True)
-    cleaned = {}
-    for field in msgspec.structs.fields(kind):
-        where, before = f"{place}.{field.name}", len(problems)
-        if field.name in table:
-            value = _clean_value(table[field.name], field.name, hints, where, problems)
-            if len(problems) == before or field.name == "sinks":
-                cleaned[field.name] = value
-        elif field.required:
-            text = f"is missing; it must be {_expected(hints[field.name])}"
-            problems.append(Problem(where, text))
-    return cleaned
+class Cleaner:
+    """Takes tables apart, key by key; what is wrong goes to `problems`."""
+
+    def __init__(self, folder: str = "") -> None:
+        """Clean nothing yet; relative paths start at `folder`."""
+        self.problems: list[Problem] = []
+        self.values = value_reader(folder)
+
+    def tell(self, place: str, text: str) -> None:
+        """Note what is wrong at a place, and the cure."""
+        self.problems.append(Problem(place, text))
+
+    def table(self, table: Mapping[str, Any], kind: type[Table], place: str) -> dict[str, Any]:
+        """Return the keys of a table that are right."""
+        self.problems += unknown_keys(table, kind, place)
+        hints = typing.get_type_hints(kind, include_extras=True)
+        cleaned = {}
+        for field in msgspec.structs.fields(kind):
+            where, hint, before = f"{place}.{field.name}", hints[field.name], len(self.problems)
+            if field.name in table:
+                value = self._value(table[field.name], hint, where)
+                # Sinks that are wrong have a stand-in.
+                if len(self.problems) == before or field.name == "sinks":
+                    cleaned[field.name] = value
+            elif field.required:
+                self.tell(where, f"is missing; it must be {_expected(hint)}")
+        return cleaned
+
+    def _value(self, value: object, hint: object, where: str) -> object:
+        """Return what is right of the value of a key."""
+        one, listed = tables_of(hint)
+        if any(kind.__struct_config__.tag for kind in listed):
+            return self._tagged(value, where)
+        if isinstance(value, list) and value and listed:
+            return [
+                self._one(each, listed[0], f"{where}[{number}]")
+                for number, each in enumerate(value, 1)
+            ]
+        if one:
+            return self._one(value, one[0], where)
+        try:
+            msgspec.convert(value, hint, dec_hook=self.values)
+        except msgspec.ValidationError as error:
+            told = str(error.__cause__ or "")
+            self.tell(where, told or f"must be {_expected(hint)}")
+        return value
+
+    def _one(self, value: object, kind: type[Table], where: str) -> object:
+        if isinstance(value, dict):
+            return self.table(value, kind, where)
+        self.tell(where, kind.otherwise)
+        return value
+
+    def _tagged(self, value: object, where: str) -> list[dict[str, Any]]:
+        """Return what is right of a list of sinks, each of which names its type."""
+        if not isinstance(value, list) or not value:
+            self.tell(where, f"must be a list of one or more tables, such as [[{where}]]")
+            return [{"type": "file", "path": where}]
+        cleaned, kinds = [], sink_types()
+        for number, sink in enumerate(value, 1):
+            place = f"{where}[{number}]"
+            kind = kinds.get(str(sink.get("type"))) if isinstance(sink, dict) else None
+            if kind is None:
+                known = " or ".join(f'"{name}"' for name in kinds)
+                self.tell(f"{place}.type", f"must be {known}")
+                cleaned.append({"type": "file", "path": place})
+                continue
+            rest = {key: setting for key, setting in sink.items() if key != "type"}
+            stand_in = {f.name: place for f in msgspec.structs.fields(kind) if f.required}
+            cleaned.append({"type": sink["type"]} | stand_in | self.table(rest, kind, place))
+        return cleaned
 
 
-def _clean_value(
-    value: object, name: str, hints: Mapping[str, Any], where: str, problems: list[Problem]
-) -> object:
-    if name == "sinks":
-        return _clean_sinks(value, where, problems)
-    if name in TABLES:
-        return _clean_tables(value, name, where, problems)
-    try:
-        msgspec.convert(value, hints[name])
-    except msgspec.ValidationError:
-        problems.append(Problem(where, f"must be {_expected(hints[name])}"))
-    return value
+def tables_of(hint: object) -> tuple[list[type[Table]], list[type[Table]]]:
+    """Return the types of table that a key may hold, and those that it may hold a list of."""
+    options = [*_options(inspect.type_info(hint))]
+    items = [option.item_type for option in options if isinstance(option, inspect.VarTupleType)]
+    listed = [option for item in items for option in _options(item)]
+    return _classes(options), _classes(listed)
 
 
-def _clean_sinks(value: object, where: str, problems: list[Problem]) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not value:
-        text = f"must be a list of one or more tables, such as [[{where}]]"
-        problems.append(Problem(where, text))
-        return [{"type": "file", "path": where}]
-    cleaned, kinds = [], sink_types()
-    for number, sink in enumerate(value, 1):
-        place = f"{where}[{number}]"
-        kind = kinds.get(str(sink.get("type"))) if isinstance(sink, dict) else None
-        if kind is None:
-            text = "must be " + " or ".join(f'"{name}"' for name in kinds)
-            problems.append(Problem(f"{place}.type", text))
-            cleaned.append({"type": "file", "path": place})
-            continue
-        rest = {key: setting for key, setting in sink.items() if key != "type"}
-        stand_in = {field.name: place for field in msgspec.structs.fields(kind) if field.required}
-        cleaned.append({"type": sink["type"]} | stand_in | clean(rest, kind, place, problems))
-    return cleaned
+def _classes(options: Sequence[inspect.Type]) -> list[type[Table]]:
+    structs = (option.cls for option in options if isinstance(option, inspect.StructType))
+    return [kind for kind in structs if issubclass(kind, Table)]
 
 
-def _clean_tables(value: object, name: str, where: str, problems: list[Problem]) -> object:
-    """Return what is right of the table of a key, or of a list of them where that may be."""
-    if isinstance(value, list) and value and name in LISTED:
-        return [
-            _clean_table(one, name, f"{where}[{number}]", problems)
-            for number, one in enumerate(value, 1)
-        ]
-    return _clean_table(value, name, where, problems)
+def _options(info: inspect.Type) -> Iterator[inspect.Type]:
+    """Yield what a type may be."""
+    if isinstance(info, inspect.Metadata):
+        yield from _options(info.type)
+    elif isinstance(info, inspect.UnionType):
+        for option in info.types:
+            yield from _options(option)
+    else:
+        yield info
 
 
-def _clean_table(value: object, name: str, where: str, problems: list[Problem]) -> object:
-    kind, otherwise = TABLES[name]
-    if isinstance(value, dict):
-        return clean(value, kind, where, problems)
-    problems.append(Problem(where, otherwise))
-    return value
-
-
-def unknown_keys(table: Mapping[str, Any], kind: type, place: str) -> Iterator[Problem]:
+def unknown_keys(table: Mapping[str, Any], kind: type[Table], place: str) -> Iterator[Problem]:
     """Yield the keys that `kind` doesn't have, each with the nearest one that it has."""
-    known = [field.name for field in msgspec.structs.fields(kind)]
+    known = kind.__struct_fields__
     for key in table:
         if key in known:
             continue
         where = checks.place_of(key, place)
-        if place == "defaults" and key in IDENTITY:
+        if kind is CommonSettings and key in TokenSettings.__struct_fields__:
             yield Problem(where, "belongs to each token, not to all of them")
         else:
             near = checks.nearest(key, known)
@@ -149,7 +163,8 @@ def unknown_keys(table: Mapping[str, Any], kind: type, place: str) -> Iterator[P
 
 def _expected(hint: object) -> str:
     """Say in words for people what a type asks for."""
-    kinds = [kind for kind in _kinds(msgspec.json.schema(hint)) if kind.get("type") != "null"]
+    schema = msgspec.json.schema(hint, schema_hook=schema_of)
+    kinds = [kind for kind in _kinds(schema) if kind.get("type") != "null"]
     return " or ".join(dict.fromkeys(map(_words, kinds)))
 
 

@@ -1,14 +1,14 @@
-"""What can be wrong with the keys that say who is told how tokens fare."""
+"""What can be wrong with the keys of hooks and of the HTTP server."""
 
 import signal
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from job.config.request_checks import of_endpoint
-from job.config.secret_checks import of_source
 from job.config.settings import TokenSettings
 from job.config.watch_settings import HookSettings, HttpSettings
-from job.values import seconds
+from job.credentials.kinds import problems_of
+from job.values import numbered
 
 EVENTS = ("on_refresh", "on_trouble")
 
@@ -23,11 +23,7 @@ def of_hooks(token: TokenSettings) -> Iterator[tuple[str, str]]:
 
 def hooks_of(token: TokenSettings, event: str) -> Iterator[tuple[str, HookSettings]]:
     """Yield the hooks of an event, each with its place; a list has its numbers."""
-    value = getattr(token, event)
-    if isinstance(value, tuple):
-        yield from ((f"{event}[{number}]", hook) for number, hook in enumerate(value, 1))
-    elif value is not None:
-        yield event, value
+    return numbered(event, getattr(token, event))
 
 
 def _of_hook(hook: HookSettings, token: TokenSettings) -> Iterator[tuple[str, str]]:
@@ -38,15 +34,10 @@ def _of_hook(hook: HookSettings, token: TokenSettings) -> Iterator[tuple[str, st
     if hook.hmac_secret is not None:
         if hook.webhook is None:
             yield ".hmac_secret", "goes with webhook"
-        found = of_source("hmac_secret", hook.hmac_secret)
+        found = problems_of("hmac_secret", hook.hmac_secret)
         yield from ((f".{key}", text) for key, text in found)
     if hook.signal is not None and number_of(hook.signal.name) is None:
         yield ".signal.name", "is no signal; write HUP, USR1, TERM or the like"
-    try:
-        if seconds(hook.timeout) <= 0:
-            yield ".timeout", "must be over 0"
-    except ValueError:
-        yield ".timeout", "is not a duration; write 30s, 5m or a number of seconds"
 
 
 def number_of(name: str) -> signal.Signals | None:
@@ -61,7 +52,7 @@ def of_http(http: HttpSettings) -> Iterator[tuple[str, str]]:
 
 
 def address_of(listen: str) -> tuple[str, int] | None:
-    """Return the host and the port of `HOST:PORT`, or None if it is no such text."""
+    """Return the host and the port of `HOST:PORT`, or None for another text."""
     try:
         parts = urlsplit(f"//{listen}")
         host, port = parts.hostname, parts.port

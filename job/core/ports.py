@@ -3,10 +3,10 @@
 docs/extending.md shows how to add a kind to each of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from job.core.errors import SinkError, SinkRejected
 from job.core.memo import Memo
@@ -14,6 +14,20 @@ from job.core.secret import Secret
 from job.core.tokens import Record, Token
 
 EMPTY = Secret("")
+
+
+class Inventory(Protocol):
+    """Where tokens are listed."""
+
+    @property
+    def origin(self) -> str:
+        """Return what people call the place, such as the path of a file."""
+
+    def version(self) -> str:
+        """Return a text that differs when an entry may have changed; it costs almost nothing."""
+
+    def entries(self) -> Iterator[tuple[str, Any]]:
+        """Yield the name of each token, and its entry as it is written."""
 
 
 class SecretSource(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from job.core.secret import Secret
 from job.credentials.base import DearSource, secret_of, unavailable
+from job.credentials.kind import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,6 @@ class CommandSecret(DearSource):
         if done.returncode:
             raise unavailable(f"{name} ended with status {done.returncode}", "run it by hand")
         return secret_of(done.stdout, name)
+
+
+KIND = Kind("command", lambda settings, *_: CommandSecret(settings.command or ()))

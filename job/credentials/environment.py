@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from job.core.secret import Secret
 from job.credentials.base import secret_of, unavailable
+from job.credentials.kind import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +22,11 @@ class EnvironmentSecret:
         if not value:
             raise unavailable(f"the environment variable {self.name} is not set", "set it")
         return secret_of(os.fsencode(value), f"the environment variable {self.name}")
+
+
+KIND = Kind(
+    "env",
+    lambda settings, environ, _: EnvironmentSecret(settings.env or "", environ),
+    is_variable=True,
+    is_free=True,
+)

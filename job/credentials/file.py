@@ -1,11 +1,13 @@
 """Secrets in files: a file of their own, or a credential of systemd."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from job.core.secret import Secret
 from job.credentials.base import MAX_SECRET_BYTES, secret_of, unavailable
+from job.credentials.kind import Kind
+from job.credentials.settings import SecretSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,18 @@ class CredentialSecret:
             cure = f"run as a systemd service with LoadCredential={self.name}:PATH"
             raise unavailable(what, cure)
         return FileSecret(os.path.join(folder, self.name)).resolve()
+
+
+def _name_problems(settings: SecretSettings) -> Iterator[tuple[str, str]]:
+    if "/" in (settings.credential or ""):
+        yield "credential", "must be a name, without a folder"
+
+
+KIND = Kind(
+    "file", lambda settings, *_: FileSecret(settings.file or ""), is_free=True, is_file=True
+)
+CREDENTIAL = Kind(
+    "credential",
+    lambda settings, environ, _: CredentialSecret(settings.credential or "", environ),
+    problems=_name_problems,
+)

@@ -8,8 +8,7 @@ import time
 from typing import Any, Protocol
 
 from job.compose.job import Job, Options
-from job.compose.observers import Watch
-from job.core.clock import system_clock
+from job.compose.observers import Observers
 from job.core.errors import ConfigError
 from job.core.events import crashed
 from job.observe.background import BackgroundReporter
@@ -68,13 +67,13 @@ def _pass(job: Job, until: float) -> list[Outcome]:
     After the answer AWS freezes the process, so nothing may be left for later.
     """
     config = job.load(with_secrets=True)
-    refreshers = job.wiring.refreshers(config).values()
+    refreshers = job.refreshers.update(config.tokens).values()
     with BackgroundReporter(job.report, drain_s=LOG_S) as report:
-        watch = Watch(job.wiring, report, system_clock)
-        watch.follow_once(config, None)
+        observers = Observers(job.refreshers, report)
+        observers.follow_once(config, None)
         left = max(until - time.monotonic(), 0.0)
         stop_s = min(STOP_S, left / 2)
-        one = Pass(refreshers, watch.tell, force=False, timeout_s=left - stop_s, stop_s=stop_s)
+        one = Pass(refreshers, observers.tell, force=False, timeout_s=left - stop_s, stop_s=stop_s)
         outcomes = one.run()
-        watch.settle(max(until - time.monotonic(), 0.0))
+        observers.settle(max(until - time.monotonic(), 0.0))
     return outcomes

@@ -16,9 +16,8 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Annotated, Self
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
@@ -27,7 +26,7 @@ from job.core.secret import Secret
 from job.core.tokens import FormatName, is_ours
 from job.files import close_quietly, read_regular, write_atomically
 from job.sinks.settings import Place, SinkSettings
-from job.values import OsText
+from job.values import FilePath
 
 SIDECAR_SUFFIX = ".freshtoken.json"
 BUDGET_SUFFIX = ".budget"
@@ -70,7 +69,7 @@ class FileSinkSettings(SinkSettings, frozen=True, kw_only=True, tag="file"):
     read_interval_s = 2.0
     lock_reaches_all_writers = True
 
-    path: Annotated[OsText, Meta(description="The file. Its folder must exist.")]
+    path: Annotated[FilePath, Meta(description="The file. Its folder must exist.")]
     format: Annotated[FormatName, Meta(description="The layout of the file.")] = "json"
     template: (
         Annotated[
@@ -98,10 +97,6 @@ class FileSinkSettings(SinkSettings, frozen=True, kw_only=True, tag="file"):
     def local_path(self) -> str:
         """Return the file."""
         return self.path
-
-    def resolved(self, folder: str) -> Self:
-        """Return the same with an absolute path."""
-        return msgspec.structs.replace(self, path=os.path.join(folder, self.path))
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with path and mode, too."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from job.aws.errors import sink_error
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
@@ -21,7 +21,7 @@ from job.core.secret import Secret
 from job.core.tokens import FormatName, asked_at
 from job.sinks.secret_text import SecretText
 from job.sinks.settings import Place, SinkSettings
-from job.values import EndpointUrl, Profile, Region, is_url
+from job.values import EndpointUrl, Profile, Region, default, is_url
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -60,7 +60,7 @@ class SecretsManagerSinkSettings(
         Annotated[str, Meta(description="The KMS key of a secret that is created.")] | None
     ) = None
     tags: Annotated[dict[str, str], Meta(description="The tags of a secret that is created.")] = (
-        field(default_factory=dict)
+        default({})
     )
     compare_and_swap: Annotated[
         bool,

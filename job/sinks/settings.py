@@ -2,7 +2,7 @@
 
 import string
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -47,10 +47,6 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
     def local_path(self) -> str | None:
         """Return the file that it writes, if it is one of this machine; things may go beside it."""
         return None
-
-    def resolved(self, _folder: str) -> Self:
-        """Return the same with relative paths taken from a folder."""
-        return self
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield what types can't tell is wrong: the key, and what to do."""

@@ -5,7 +5,6 @@ import os
 import click
 
 from job.compose.job import Job, Options
-from job.core.clock import system_clock
 from job.core.text import entry
 from job.verbs.common import command
 
@@ -36,12 +35,12 @@ def check(options: Options, *, online: bool) -> int:
     job, wrong = Job(options, os.environ), 0
     config = job.load(with_secrets=True)
     click.echo(f"{config.origin} is valid")
-    for plan in token_plans(config, job.wiring, online=online):
+    for plan in token_plans(config, job.tools, online=online):
         click.echo(f"\n{plan}")
         if online:
             from job.verbs.preflight import preflight  # noqa: PLC0415
 
-            for result in preflight(plan.token, config, job.wiring, system_clock):
+            for result in preflight(plan.token, config.tokens[plan.token], job.tools):
                 wrong += not result.good
                 outcome = "ok" if result.good else "PROBLEM"
                 click.echo(entry(result.what, f"{outcome}: {result.text}"))

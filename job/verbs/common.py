@@ -97,10 +97,10 @@ def chosen_names(names: Sequence[str], known: Mapping[str, object]) -> list[str]
 
 def duration_option(text: str) -> float:
     """Return a duration in seconds; one that can't be read is a usage error."""
-    from job.values import seconds  # noqa: PLC0415
+    from job.values import Duration  # noqa: PLC0415
 
     try:
-        return seconds(text)
+        return Duration(text)
     except ValueError:
         raise click.UsageError("a duration is written as 30s or 5m") from None
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from job.compose.refreshers import Wiring
-from job.config import load
+from job.compose.refreshers import RefresherSet
+from job.compose.tools import Tools
 from job.core.clock import Clock, system_clock
 from job.core.events import Event, Level
 from job.core.refresher import Refresher
@@ -20,6 +20,7 @@ from job.demo.server import AuthorizationServer
 from job.demo.setup import clients_of, write_configuration
 from job.demo.story import JOB, sentence_of
 from job.demo.tally import Tally
+from job.inventory.kinds import load
 from job.observe.status_board import StatusBoard
 from job.runners.daemon import Daemon
 from job.runners.process import TO_RUN, Signals
@@ -113,10 +114,10 @@ def run_demo(length_s: float | None, lifetime_s: int, tokens: int, program: str)
             f"cat {folder}/{clients[0].client_id}.json",
             f"{program} status --watch --config {path}",
         )
-        wiring = Wiring({}, os.uname().nodename, system_clock)
+        composed = RefresherSet(Tools({}, os.uname().nodename, system_clock))
         names = [client.client_id for client in clients]
-        view = DemoView(server.token_url, names, commands, wiring.in_force)
-        _work(lambda: wiring.refreshers(load(path, {})), view, length_s)
+        view = DemoView(server.token_url, names, commands, composed.in_force)
+        _work(lambda: composed.update(load(path, {}).tokens), view, length_s)
     print(view.tally.summary())  # noqa: T201  # what was asked for
     return int(bool(view.tally.failed))
 

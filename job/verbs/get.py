@@ -43,13 +43,14 @@ def get(options: Options, name: str, layout: "FormatName") -> int:
       77  a store rejected us: permissions
       78  the configuration can't be used
     """  # noqa: D301
+    from job.compose.refreshers import sinks_of  # noqa: PLC0415
     from job.core.tokens import OutputFormat, render  # noqa: PLC0415
     from job.runners.once import worst  # noqa: PLC0415
 
     job = Job(options, os.environ)
     config = job.load()
     chosen_names([name], config.tokens)
-    sinks = job.wiring.sinks(name, config.tokens[name], config.folder)
+    sinks = sinks_of(name, config.tokens[name], job.tools)
     record, errors = current_record(sinks, time.time())
     if record is None:
         told = [error.message for error in errors] or ["no valid token in its sinks"]

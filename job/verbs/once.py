@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from job.compose.job import Job, Options
-from job.core.clock import system_clock
 from job.core.errors import ConfigError
 from job.observe.background import BackgroundReporter
 from job.runners.process import TO_END, Signals
@@ -22,7 +21,7 @@ from job.verbs.common import (
 )
 
 if TYPE_CHECKING:
-    from job.compose.observers import Watch
+    from job.compose.observers import Observers
 
 LOG_READ_S = 5.0
 """How long it waits for a reader of its log, when all else is done."""
@@ -72,7 +71,7 @@ def once(  # one argument for each option
       70  a bug of freshtoken
     """  # noqa: D301
     with Signals(TO_END, leaving=SystemExit(NO_TOKEN)) as signals:
-        from job.compose.observers import Watch  # noqa: PLC0415
+        from job.compose.observers import Observers  # noqa: PLC0415
         from job.runners.once import Pass, summary  # noqa: PLC0415
 
         timeout_s, job = duration_option(timeout), Job(options, os.environ)
@@ -80,23 +79,23 @@ def once(  # one argument for each option
             config = job.load(with_secrets=True)
         except ConfigError as error:
             return job.rejected(error)
-        refreshers = job.wiring.refreshers(config)
+        refreshers = job.refreshers.update(config.tokens)
         chosen = [refreshers[name] for name in chosen_names(names, refreshers)]
         with BackgroundReporter(job.report, drain_s=LOG_READ_S) as report:
-            watch = Watch(job.wiring, report, system_clock)
-            watch.follow_once(config, metrics_file)
-            one = Pass(chosen, watch.tell, force=force, timeout_s=timeout_s)
+            observers = Observers(job.refreshers, report)
+            observers.follow_once(config, metrics_file)
+            one = Pass(chosen, observers.tell, force=force, timeout_s=timeout_s)
             signals.hand_to(one.stop)
             outcomes = one.run()
-            watch.settle(HOOKS_SETTLE_S)
+            observers.settle(HOOKS_SETTLE_S)
         found = summary(outcomes)
         status_code: int = found["exit_status"]
         if as_json:
             click.echo(json.dumps(found))
-        return leave(_written(watch, metrics_file) or status_code, report)
+        return leave(_written(observers, metrics_file) or status_code, report)
 
 
-def _written(watch: "Watch", path: str | None) -> int:
+def _written(observers: "Observers", path: str | None) -> int:
     """Write the metrics if that is asked for, and return 0, or the status of a file that can't be.
 
     Whoever watches by them would otherwise go on looking at old numbers.
@@ -104,7 +103,7 @@ def _written(watch: "Watch", path: str | None) -> int:
     if path is None:
         return 0
     try:
-        watch.count().write(path)
+        observers.count().write(path)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         click.echo(f"{path}: the metrics can't be written ({reason}); check the path", err=True)

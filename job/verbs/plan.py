@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from job.compose.limiters import budget_files, client_of
-from job.compose.refreshers import Wiring
+from job.compose.dry_run import dry_run
+from job.compose.limiters import client_of
+from job.compose.refreshers import sinks_of
+from job.compose.tools import Tools
 from job.config import Config
 from job.config.presets import Preset, presets
 from job.config.request_checks import secret_in_url
@@ -18,7 +20,7 @@ from job.core.secret import Secret
 from job.core.text import DAY_S, duration, entry
 from job.core.tokens import Token
 from job.limits.budget_file import BudgetFile
-from job.values import rate, seconds
+from job.values import Duration
 
 ASSUMED_LIFE_S = 3600
 PLACES = {"form": "in a form", "json": "in a JSON object", "query": "in the URL"}
@@ -81,27 +83,27 @@ class TokenPlan:
         return f"{text}, even through an outage of {duration(spare)}" if spare else text
 
 
-def token_plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPlan]:
+def token_plans(config: Config, tools: Tools, *, online: bool) -> Iterator[TokenPlan]:
     """Yield the plan of each token; `online` reads remote sinks too, to know the real life."""
-    plans = {plan.token: plan for plan in _plans(config, wiring, online=online)}
-    files = budget_files(config)
+    plans = {plan.token: plan for plan in _plans(config, tools, online=online)}
+    tools.limiters.place(config.tokens.values())
     needed: Counter[str] = Counter()
     for name, settings in config.tokens.items():
         needed[client_of(settings)] += round(plans[name].per_day)
     for name, settings in config.tokens.items():
-        client = client_of(settings)
-        yield _within_budget(plans[name], settings, needed[client], files.get(client))
+        file = tools.limiters.file(settings)
+        yield _within_budget(plans[name], settings, needed[client_of(settings)], file)
 
 
-def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPlan]:
+def _plans(config: Config, tools: Tools, *, online: bool) -> Iterator[TokenPlan]:
     known = presets()
     for name, settings in config.tokens.items():
-        sinks = wiring.sinks(name, settings, config.folder)
+        sinks = sinks_of(name, settings, tools)
         pairs = zip(sinks, settings.sinks, strict=True)
         readable = [sink for sink, kind in pairs if online or kind.local_path]
         life, known_from = _life(settings, readable, known.get(settings.provider or ""))
         token = Token(Secret(""), "Bearer", "", 0, life, known_from)
-        policy = wiring.policy(settings)
+        policy = tools.policy(settings)
         yield TokenPlan(
             name,
             settings.token_url or f"as named by {settings.issuer}",
@@ -114,7 +116,7 @@ def _plans(config: Config, wiring: Wiring, *, online: bool) -> Iterator[TokenPla
             tuple(sink.label for sink in sinks),
             sum(kind.max_versions_per_day is not None for kind in settings.sinks),
             (
-                *wiring.sources.dry_run(settings, config.folder).warnings(run=not online),
+                *dry_run(settings, tools).warnings(run=not online),
                 *_warnings(settings, token, policy),
             ),
             tuple(_manners(settings)),
@@ -127,7 +129,7 @@ def _within_budget(
     """Add to a plan what its client may do a day, and whether all its tokens can do with that."""
     if settings.max_exchanges is None:
         return plan
-    budget = rate(settings.max_exchanges)
+    budget = settings.max_exchanges
     kept = f"kept in {file.path}" if file else "counted anew by each process: no file sink keeps it"
     told = f"{budget}, which is {_count(budget.per_day)} a day for this client; {kept}"
     warnings = plan.warnings
@@ -143,7 +145,7 @@ def _within_budget(
 
 def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None) -> tuple[int, str]:
     if settings.lifetime is not None:
-        return int(seconds(settings.lifetime)), "lifetime in the configuration"
+        return int(settings.lifetime), "lifetime in the configuration"
     for sink in sinks:
         try:
             record = sink.read()
@@ -152,7 +154,7 @@ def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None)
         if record is not None:
             return max(record.token.life, 1), "as the stored token"
     if preset and preset.lifetime_hint:
-        return int(seconds(preset.lifetime_hint)), f"what {preset.name} is known to give"
+        return int(Duration(preset.lifetime_hint)), f"what {preset.name} is known to give"
     return ASSUMED_LIFE_S, "an assumption: no token has been seen yet"
 
 

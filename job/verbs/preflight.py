@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from job.compose.client_auth import chosen, published
-from job.compose.refreshers import Wiring
+from job.compose.dry_run import dry_run
+from job.compose.refreshers import sinks_of
 from job.compose.token_source import token_url_of
-from job.config import Config
+from job.compose.tools import Tools
 from job.config.settings import TokenSettings
-from job.core.clock import Clock
 from job.core.errors import ExchangeError, RequestRejected, SecretUnavailable, SinkError
 from job.core.ports import Sink
 from job.oauth.error_response import error_response_of
@@ -35,33 +35,30 @@ class PreflightResult:
     text: str
 
 
-def preflight(name: str, config: Config, wiring: Wiring, clock: Clock) -> Iterator[PreflightResult]:
+def preflight(name: str, settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
     """Try what a token needs, short of asking for one."""
-    settings = config.tokens[name]
-    yield from _proof(settings, config, wiring)
-    yield from _server(settings, config, wiring, clock)
-    sinks = wiring.sinks(name, settings, config.folder)
+    yield from _proof(settings, tools)
+    yield from _server(settings, tools)
+    sinks = sinks_of(name, settings, tools)
     for sink, kind in zip(sinks, settings.sinks, strict=True):
-        yield _sink(sink, kind.resolved(config.folder))
+        yield _sink(sink, kind)
 
 
-def _proof(settings: TokenSettings, config: Config, wiring: Wiring) -> Iterator[PreflightResult]:
+def _proof(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
     """Have a request signed that is not sent."""
-    dry_run = wiring.sources.dry_run(settings, config.folder)
+    tried = dry_run(settings, tools)
     try:
-        dry_run.run()
+        tried.run()
     except SecretUnavailable as error:
-        yield PreflightResult(dry_run.subject, good=False, text=error.message)
+        yield PreflightResult(tried.subject, good=False, text=error.message)
     else:
-        if dry_run.subject:
-            yield PreflightResult(dry_run.subject, good=True, text="its source gives one")
+        if tried.subject:
+            yield PreflightResult(tried.subject, good=True, text="its source gives one")
 
 
-def _server(
-    settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
-) -> Iterator[PreflightResult]:
+def _server(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
     """Find the token endpoint where its issuer names it, and speak to it."""
-    url, discovery = token_url_of(settings), wiring.sources.discovery(settings, config.folder)
+    url, discovery = token_url_of(settings), tools.discovery(settings)
     if discovery is not None:
         try:
             metadata = discovery.metadata()
@@ -71,7 +68,7 @@ def _server(
         settled = chosen(settings, metadata)
         url = published(settled, metadata).token_url
         yield PreflightResult("discovery", good=True, text=_discovered(settled, metadata, url))
-    yield from _endpoint(url, settings, config, wiring, clock)
+    yield from _endpoint(url, settings, tools)
 
 
 def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
@@ -83,20 +80,18 @@ def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
     return text
 
 
-def _endpoint(
-    url: str, settings: TokenSettings, config: Config, wiring: Wiring, clock: Clock
-) -> Iterator[PreflightResult]:
+def _endpoint(url: str, settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
     """Send a request without parameters or credentials, to which a token endpoint says no."""
-    before = clock().wall
+    before = tools.clock().wall
     try:
         method, layout = settings.http_method, settings.request_format
         asked = TokenRequest(url, (), settings.headers, method, layout)
         sending = prepared(asked, lambda request: request)
-        reply = wiring.sources.transport(settings, config.folder, url).send(sending)
+        reply = tools.transport(settings, url).send(sending)
     except ExchangeError as error:
         yield PreflightResult("endpoint", good=False, text=error.message)
         return
-    answer = TokenResponse(*reply, sent_at=(before + clock().wall) / 2)
+    answer = TokenResponse(*reply, sent_at=(before + tools.clock().wall) / 2)
     good = _says_no(answer)
     text = (
         f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"

@@ -42,11 +42,15 @@ def probe(options: Options, name: str, *, yes: bool, as_json: bool) -> int:
     settings = config.tokens[name]
     if not yes:
         _ask(warning(name, settings))
+    from job.compose.token_source import exchange_of  # noqa: PLC0415  # as below
     from job.verbs.probe_exchange import exchange_twice, survival  # noqa: PLC0415  # requests, after the question
 
+    job.tools.limiters.place(config.tokens.values())
     try:
-        settled, exchange = job.wiring.sources.exchange(settings, config.folder)
-        first, second = exchange_twice(exchange, job.wiring.limit(name, config))
+        settled, exchange = exchange_of(settings, job.tools)
+        first, second = exchange_twice(
+            exchange, job.tools.limiters.limiter(name, settings).exchange
+        )
     except ExchangeError as error:
         click.echo(f"{name}: {error}", err=True)
         return error.exit_code

@@ -126,7 +126,7 @@ def warning(name: str, settings: TokenSettings) -> str:
     text = f"This asks {host} for two tokens, with the client of {name}, and writes neither."
     text += " " + KILLS[settings.reissue].format(name)
     if settings.max_exchanges:
-        text += f" It takes two of {settings.max_exchanges} exchanges."
+        text += f" It takes two of {settings.max_exchanges.text} exchanges."
     return wrapped(text, "", "")
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from job.compose.job import Job, Options
-from job.core.clock import system_clock
 from job.core.errors import ConfigError
 from job.core.events import crashed
 from job.observe.background import BackgroundReporter
@@ -15,7 +14,7 @@ from job.runners.process import TO_RUN, Signals
 from job.verbs.common import COMMON, command, duration_option, leave
 
 if TYPE_CHECKING:
-    from job.compose.observers import Watch
+    from job.compose.observers import Observers
     from job.config import Config
     from job.core.refresher import Refresher
     from job.runners.daemon import Daemon
@@ -44,7 +43,7 @@ def run(options: Options, stop_timeout: str) -> int:
       kill -USR1 PID    refresh every token now
     """  # noqa: D301  # \b keeps click from wrapping the lines
     with Signals(TO_RUN, leaving=SystemExit(0)) as signals:
-        from job.compose.observers import Watch  # noqa: PLC0415
+        from job.compose.observers import Observers  # noqa: PLC0415
 
         stop_s, job = duration_option(stop_timeout), Job(options, os.environ)
         try:
@@ -54,25 +53,25 @@ def run(options: Options, stop_timeout: str) -> int:
                 threading.excepthook = lambda dead: report(
                     crashed(dead.exc_value or Exception(), None)
                 )
-                watch = Watch(job.wiring, report, system_clock)
-                daemon = _daemon(job, config, watch, stop_s)
-                watch.follow(config, daemon.is_alive)
+                observers = Observers(job.refreshers, report)
+                daemon = _daemon(job, config, observers, stop_s)
+                observers.follow(config, daemon.is_alive)
                 signals.hand_to(daemon.obey)
                 status_code = daemon.run()
-                watch.stop(HOOKS_S)
+                observers.stop(HOOKS_S)
         except ConfigError as error:
             return job.rejected(error)
         return leave(status_code, report)
 
 
-def _daemon(job: Job, config: "Config", watch: "Watch", stop_s: float) -> "Daemon":
-    """Return the daemon of a configuration, which tells the log first and then who watches."""
+def _daemon(job: Job, config: "Config", observers: "Observers", stop_s: float) -> "Daemon":
+    """Return the daemon of a configuration, which tells the log first and then the observers."""
     from job.runners.daemon import Daemon  # noqa: PLC0415
 
     def reload(_: object) -> "dict[str, Refresher]":
         changed = job.load(with_secrets=True)
-        watch.follow(changed, daemon.is_alive)
-        return job.wiring.refreshers(changed)
+        observers.follow(changed, daemon.is_alive)
+        return job.refreshers.update(changed.tokens)
 
-    daemon = Daemon(job.wiring.refreshers(config), watch.tell, reload, stop_s=stop_s)
+    daemon = Daemon(job.refreshers.update(config.tokens), observers.tell, reload, stop_s=stop_s)
     return daemon

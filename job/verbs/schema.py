@@ -16,10 +16,7 @@ def schema(options: Options) -> int:  # noqa: ARG001
     Example:
       freshtoken schema > freshtoken.schema.json
     """  # noqa: D301
-    import msgspec  # noqa: PLC0415
+    from job.config.json_schema import json_schema  # noqa: PLC0415
 
-    from job.config.settings import ConfigFile  # noqa: PLC0415
-
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    click.echo(json.dumps(dialect | msgspec.json.schema(ConfigFile), indent=2))
+    click.echo(json.dumps(json_schema(), indent=2))
     return 0

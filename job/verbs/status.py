@@ -41,7 +41,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
     if watching and not (pictured and sys.stdout.isatty()):
         raise click.UsageError("--watch needs a terminal; elsewhere run `status` again and again")
     job = Job(options, os.environ)
-    found = looks(job.load(), job.wiring)
+    found = looks(job.load(), job.tools)
     if watching:
         from job.verbs.status_terminal import terminal, watch  # noqa: PLC0415  # rich is 60 ms of CPU
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-from job.compose.refreshers import Wiring
+from job.compose.refreshers import sinks_of
 from job.compose.token_source import key_of
+from job.compose.tools import Tools
 from job.config import Config
 from job.core.errors import SinkError
 from job.core.ports import Sink
@@ -85,14 +86,12 @@ class Look:
         )
 
 
-def looks(config: Config, wiring: Wiring) -> list[Look]:
+def looks(config: Config, tools: Tools) -> list[Look]:
     """Return every sink of every token, in the order of the configuration; none is read yet."""
     return [
-        Look(name, sink, key_of(token), wiring.policy(token), settings.read_interval_s)
+        Look(name, sink, key_of(token), tools.policy(token), settings.read_interval_s)
         for name, token in config.tokens.items()
-        for settings, sink in zip(
-            token.sinks, wiring.sinks(name, token, config.folder), strict=True
-        )
+        for settings, sink in zip(token.sinks, sinks_of(name, token, tools), strict=True)
     ]
 
 

@@ -24,8 +24,8 @@ from running import PATIENCE_S, ROOT
 from test_oidc_provider import Provider, serving
 from token_server import authority
 
-from job.compose.refreshers import Wiring
-from job.compose.token_source import Sources
+from job.compose.token_source import LazySource, source_of
+from job.compose.tools import Tools
 from job.config import tokens_of
 from job.core.clock import system_clock
 from job.core.errors import RequestRejected
@@ -226,9 +226,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(provider, ca_file, folder, auditor)
 
 
-def sources() -> Sources:
+def source_at(world: World, table: dict[str, Any]) -> LazySource:
     """Build what the program builds."""
-    return Wiring({}, "host", system_clock).sources
+    settings = tokens_of({"tokens": {"one": table}}, str(world.folder))["one"]
+    return source_of(settings, Tools({}, "host", system_clock))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -236,8 +237,7 @@ def sources() -> Sources:
 def test_a_method_does_all_that_is_asked_of_it(world: World, name: str) -> None:
     """The right proof brings tokens, a wrong one a refusal; the right one again is noticed."""
     method = METHODS[name]
-    settings = tokens_of({"tokens": {"one": world.table(method)}})["one"]
-    source = sources().source(settings, str(world.folder))
+    source = source_at(world, world.table(method))
     world.write(method.files)
     tokens = [source.fetch() for _ in "12"]  # a second assertion is not the first one again
     world.write(method.wrong)
@@ -307,7 +307,7 @@ def test_the_server_wants_one_audience_and_gets_it(world: World) -> None:
     method = METHODS["es256"]
     world.write(method.files)
     table = world.table(method) | {"assertion_audience": "https://another.example"}
-    source = sources().source(tokens_of({"tokens": {"one": table}})["one"], str(world.folder))
+    source = source_at(world, table)
     with pytest.raises(RequestRejected) as caught:
         source.fetch()
     assert caught.value.code == "invalid_client"
@@ -318,7 +318,7 @@ def test_an_assertion_that_others_make_is_read_for_each_request(world: World) ->
     method = METHODS["es256"]
     table = {key: value for key, value in world.table(method).items() if key in SHARED_KEYS}
     table |= {"auth_method": "client_assertion", "client_assertion": {"file": "platform.jwt"}}
-    source = sources().source(tokens_of({"tokens": {"one": table}})["one"], str(world.folder))
+    source = source_at(world, table)
     tokens = []
     for _ in "12":
         world.write({"platform.jwt": made_elsewhere(world, method)})

@@ -17,10 +17,11 @@ import pytest
 from fakes import record
 from running import PATIENCE_S, ROOT
 
-from job.compose.refreshers import Wiring
+from job.compose.refreshers import sinks_of
 from job.compose.token_source import key_of
-from job.config import load
+from job.compose.tools import Tools
 from job.core.clock import system_clock
+from job.inventory.kinds import load
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +48,7 @@ def put(path: Path, name: str) -> None:
     """Store a good token."""
     config = load(str(path), {})
     settings = config.tokens[name]
-    (sink,) = Wiring({}, "host", system_clock).sinks(name, settings, config.folder)
+    (sink,) = sinks_of(name, settings, Tools({}, "host", system_clock))
     sink.write(record(f"tok-{name}", int(time.time()), key=key_of(settings)))
 
 

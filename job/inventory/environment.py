@@ -1,12 +1,13 @@
 """The one token that environment variables describe, as a file would hold it."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from job.config import checks
-from job.config.client_checks import NEEDED
 from job.config.shape import Problem
 from job.core.errors import ConfigError
+from job.oauth.auth_methods import METHODS, methods_with
 from job.sinks.kinds import sink_types
 
 DEFAULT_PATHS = ("freshtoken.toml", "/etc/freshtoken/freshtoken.toml")
@@ -33,12 +34,12 @@ OTHER_VARIABLES = {
 VARIABLES = ENVIRONMENT_KEYS | OTHER_VARIABLES
 DESCRIBING = ("provider", "token_url", "issuer", "client_id", "sinks")
 """One of these in the environment is meant to describe a token."""
-WITHOUT_SECRET = tuple(way for way, keys in NEEDED.items() if "client_secret" not in keys)
+WITHOUT_SECRET = METHODS.keys() - methods_with("client_secret")
 BY_FILE_ONLY = ("private_key", "client_assertion", "certificate_file", "key_file")
 """What no variable stands for."""
 CLOSE = 0.85
 """How much alike two names of variables are for one to be a slip of the other. Where services are
-injected as variables, FRESHTOKEN_PORT and its kind are nobody's mistake."""
+injected as variables, FRESHTOKEN_PORT and the like are no mistake."""
 
 NO_CONFIGURATION = (
     "no configuration: neither {paths} is there, nor is FRESHTOKEN_CLIENT_ID set; "
@@ -46,14 +47,38 @@ NO_CONFIGURATION = (
 )
 
 
-def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the one token that FRESHTOKEN_ variables describe, as a file would hold it.
+class Environment:
+    """The one token that FRESHTOKEN_ variables describe."""
 
-    Raises ConfigError if they describe none.
-    """
-    given = {key: _utf_8(environ[name]) for key, name in VARIABLES.items() if environ.get(name)}
-    if not any(key in given for key in DESCRIBING):
-        raise ConfigError([NO_CONFIGURATION.format(paths=" nor ".join(DEFAULT_PATHS))])
+    origin = "the environment"
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Read the variables; raises ConfigError if they describe no token."""
+        given = {key: _utf_8(environ[name]) for key, name in VARIABLES.items() if environ.get(name)}
+        if not any(key in given for key in DESCRIBING):
+            raise ConfigError([NO_CONFIGURATION.format(paths=" nor ".join(DEFAULT_PATHS))])
+        self.folder = os.getcwd()
+        self.head = {"http": {"listen": given["http"]}} if "http" in given else {}
+        self._environ = environ
+        self._name = given.get("name", "default")
+        self._entry = _entry(given)
+
+    def version(self) -> str:
+        """Return what never differs: the environment of a process stays as it is."""
+        return ""
+
+    def entries(self) -> Iterator[tuple[str, Any]]:
+        """Yield the token as a file would hold it."""
+        yield self._name, self._entry
+
+    def explained(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """Yield what is wrong by the names of the variables, and what is wrong with those."""
+        token = checks.place_of(self._name)
+        yield from (_as_variable(problem, token) for problem in problems)
+        yield from _variable_problems(self._environ)
+
+
+def _entry(given: Mapping[str, str]) -> dict[str, Any]:
     table: dict[str, Any] = {key: text for key, text in given.items() if key in ENVIRONMENT_KEYS}
     if given.get("auth_method") not in WITHOUT_SECRET:
         table["client_secret"] = {"env": VARIABLES["client_secret"]}
@@ -67,12 +92,11 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     layout = given.get("format", "json")
     sinks = given.get("sinks", "").split(",")
     table["sinks"] = [_sink_from(text.strip(), layout) for text in sinks if text.strip()]
-    http = {"http": {"listen": given["http"]}} if "http" in given else {}
-    return {"tokens": {given.get("name", "default"): table}} | http
+    return table
 
 
 def _utf_8(text: str) -> str:
-    """Return the text without what is none; `amiss` tells of that."""
+    """Return the text with ? for bytes that are not UTF-8; `explained` names the variable."""
     return text.encode(errors="replace").decode()
 
 
@@ -85,7 +109,7 @@ def _sink_from(text: str, layout: str) -> dict[str, str]:
     return {"type": word, "format": layout}
 
 
-def as_variable(problem: Problem, token: str) -> Problem:
+def _as_variable(problem: Problem, token: str) -> Problem:
     """Name the variable instead of the key that it stands for."""
     place, text = problem
     key = place.removeprefix(token).removeprefix(".")
@@ -106,7 +130,7 @@ def as_variable(problem: Problem, token: str) -> Problem:
     return Problem(variable, text.partition("; it must be")[0])
 
 
-def amiss(environ: Mapping[str, str]) -> Iterator[Problem]:
+def _variable_problems(environ: Mapping[str, str]) -> Iterator[Problem]:
     """Yield the variables that are not ours, but nearly, and those that hold no text."""
     prefix = "FRESHTOKEN_"
     known = [name.removeprefix(prefix) for name in VARIABLES.values()]

@@ -1,0 +1,1 @@
+"""Where tokens are listed: a file, or the environment."""

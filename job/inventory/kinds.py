@@ -1,0 +1,35 @@
+"""The kinds of inventory, and the one that a run uses."""
+
+import os.path
+from collections.abc import Mapping
+from dataclasses import replace
+
+from job.config import Config, examined
+from job.core.errors import ConfigError
+from job.inventory.environment import DEFAULT_PATHS, VARIABLES, Environment
+from job.inventory.toml_file import TomlFile
+
+
+def chosen(path: str | None, environ: Mapping[str, str]) -> TomlFile | Environment:
+    """Return the inventory at `path`, or else in the default files, or else in `environ`.
+
+    Raises ConfigError where that is not one.
+    """
+    found = path or environ.get(VARIABLES["config"])
+    found = found or next(filter(os.path.exists, DEFAULT_PATHS), None)
+    return TomlFile(found) if found else Environment(environ)
+
+
+def load(path: str | None, environ: Mapping[str, str], *, with_secrets: bool = False) -> Config:
+    """Return the configuration of all that the chosen inventory lists.
+
+    `with_secrets` demands that the variables which are to hold client secrets are set. Raises
+    ConfigError with every problem, each with its place and its cure, none with a value that could
+    be a secret.
+    """
+    inventory = chosen(path, environ)
+    needed = environ if with_secrets else None
+    config, found = examined(inventory.head, inventory.entries(), inventory.folder, needed)
+    if problems := dict.fromkeys(map(str, inventory.explained(found))):
+        raise ConfigError(list(problems), inventory.origin)
+    return replace(config, origin=inventory.origin)
