@@ -68,7 +68,7 @@ def into_secrets_manager(
             lambda: _loop([*bare, "put", str(count)], env),
         )
     name = "CPU per refresh, Secrets Manager / requests + "
-    yield ratio(name + "the same 4 calls", mine, swap, 1.15, count)
+    yield ratio(name + "the same 3 calls", mine, swap, 1.15, count)
     yield ratio(name + "one blind put", mine, put, None, count)
 
 

@@ -106,7 +106,7 @@ def test_a_token_is_asked_for_as_the_settings_say(tmp_path: Path, method: str) -
     )
     stored = file_sink(str(tmp_path / "one.json"), OutputFormat("json", "one")).read()
     assert stored is not None
-    assert (stored.token.life, stored.token.scope) == (120, "b a")
+    assert (stored.token.lifetime, stored.token.scope) == (120, "b a")
     assert dict(stored.token.extra) == {"kind": "x"}
 
 

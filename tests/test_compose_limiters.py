@@ -96,9 +96,9 @@ def test_the_count_is_kept_beside_the_first_file_of_the_client(tmp_path: Path) -
         two=limit,
         three={**limit, "client_id": "other", "sinks": [{**AWS, "secret_id": "prod/three"}]},
     )
-    limits = Limiters(system_clock)
-    limits.place(made.tokens.values())
-    files = {name: limits.file(settings) for name, settings in made.tokens.items()}
+    limiters = Limiters(system_clock)
+    limiters.place(made.tokens.values())
+    files = {name: limiters.file(settings) for name, settings in made.tokens.items()}
 
     first = f"{tmp_path}/.first.json.budget"
     assert {name: file and file.path for name, file in files.items()} == {

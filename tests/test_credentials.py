@@ -10,7 +10,7 @@ import pytest
 from aws import REGION
 from fakes import FakeClock
 
-from job.aws.clients import Account, AwsClients
+from job.aws.clients import AwsClients
 from job.compose.tools import Tools
 from job.config import tokens_of
 from job.config.shape import Cleaner, Problem
@@ -66,7 +66,13 @@ def test_sources_in_aws(
     """A secret, a key of a JSON secret, and an encrypted parameter, with region and endpoint."""
     aws.create_secret(Name="plain", SecretString="from-secret")
     aws.create_secret(Name="json", SecretString=json.dumps({"id": 1, "client_secret": "from-key"}))
-    ssm = AwsClients().parameter_store(Account(REGION, moto_url))()
+    import boto3  # noqa: PLC0415  # heavy, for this test alone
+    from botocore.config import Config  # noqa: PLC0415  # the same
+
+    # The first call of SSM has moto load its tables, which takes a busy machine longer than our
+    # own clients wait.
+    patient = Config(read_timeout=60)
+    ssm = boto3.client("ssm", region_name=REGION, endpoint_url=moto_url, config=patient)
     ssm.put_parameter(Name="/one/secret", Value="from-parameter", Type="SecureString")
     where = {"region": REGION, "endpoint_url": moto_url}
     tables = [

@@ -247,7 +247,7 @@ def test_rules_reach_the_answer() -> None:
     """The answer is read by the configured rules."""
     with TokenServer(token("tok-1", 0)) as server:
         got = client(server.url, rules=ResponseRules(scope="a", lifetime=60)).fetch()
-    assert (got.scope, got.life, got.expiry_source) == ("a", 60, "lifetime")
+    assert (got.scope, got.lifetime, got.expiry_source) == ("a", 60, "lifetime")
 
 
 # Refusals

@@ -33,7 +33,7 @@ def life(
     body = json.dumps({"access_token": token, **members}).encode()
     got = read_token(TokenResponse(200, headers or {}, body, SENT_AT), rules)
     assert got.requested_at == START
-    return got.life, got.expiry_source
+    return got.lifetime, got.expiry_source
 
 
 def code(members: Mapping[str, Any], rules: ResponseRules = RULES, token: str = OPAQUE) -> str:
@@ -124,7 +124,7 @@ def test_numbers_that_are_json_to_python_only() -> None:
     """NaN, infinities, overflowing floats and 5000 digits are not believed and do no harm."""
     for text in ("NaN", "Infinity", "-Infinity", "1e400", "9" * 5000):
         body = f'{{"access_token": "tok", "expires_in": {text}}}'.encode()
-        assert read_token(TokenResponse(200, {}, body, SENT_AT), RULES).life == 900
+        assert read_token(TokenResponse(200, {}, body, SENT_AT), RULES).lifetime == 900
 
 
 @pytest.mark.parametrize("value", [0, -1, "0", "-1", -0.5, "0.0", 0.4, -(10**18)])
@@ -257,4 +257,4 @@ def test_no_life_is_too_long(seconds: object, sent_at: float) -> None:
     if token.expiry_source == "expires_in":
         assert token.expires_at <= sent_at + float(seconds)  # type: ignore[arg-type]
         assert token.expires_at == math.floor(sent_at + float(seconds))  # type: ignore[arg-type]
-    assert token.life >= 1
+    assert token.lifetime >= 1

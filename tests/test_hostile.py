@@ -180,7 +180,7 @@ def verdict(reply: TokenResponse, rules: ResponseRules = ResponseRules()) -> Non
         assert is_harmless(str(got))
         assert got.retry_after is None or 0 <= got.retry_after < math.inf
         return
-    assert 1 <= got.life <= TEN_YEARS_S
+    assert 1 <= got.lifetime <= TEN_YEARS_S
     stored = record_of(got, "key")
     for layout in LAYOUTS:
         found = parse(render(stored, layout), layout, render_receipt(stored, layout))

@@ -122,7 +122,7 @@ def test_a_life_that_is_not_told_is_asked_for() -> None:
     with TokenServer(NO_LIFE, active) as server:
         got = exchange(server, ClientSecretPost).fetch()
         _, seen = server.requests
-    assert (got.life, got.expiry_source, got.note) == (7200, "introspection", "")
+    assert (got.lifetime, got.expiry_source, got.note) == (7200, "introspection", "")
     assert seen.form == {
         "token": "tok-1",
         "token_type_hint": "access_token",

@@ -55,7 +55,7 @@ def test_a_server_is_asked_twice(secret_file: Path) -> None:
     with TokenServer(token("tok-1", scope="a"), token("tok-2", 60)) as server:
         first, second = exchange_twice(exchange(server, secret_file), unlimited)
     assert [one.token.access_token.reveal() for one in (first, second)] == ["tok-1", "tok-2"]
-    assert [one.token.life for one in (first, second)] == [3600, 60]
+    assert [one.token.lifetime for one in (first, second)] == [3600, 60]
     assert (first.answer.status, b'"scope"' in first.answer.body) == (200, True)
     assert [seen.form for seen in server.requests] == [{"grant_type": "client_credentials"}] * 2
 

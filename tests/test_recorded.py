@@ -147,7 +147,7 @@ def outcome(settings: TokenSettings) -> dict[str, Any]:
         return {"kind": type(error).__name__, "code": error.code, "message": error.message}
     return {
         "token": token.access_token.reveal(),
-        "life": token.life,
+        "life": token.lifetime,
         "source": token.expiry_source,
         "type": token.token_type,
         "extra": token.extra,

@@ -50,6 +50,6 @@ def test_an_example_does_what_the_page_says(
     with TokenServer(answer(200, body)) as server:
         moved = msgspec.structs.replace(settings, token_url=server.url)
         token = source_of(moved, Tools({}, "host", FakeClock(START))).fetch()
-    assert (token.token_type, token.life, token.expiry_source) == (kind, int(life), source)
+    assert (token.token_type, token.lifetime, token.expiry_source) == (kind, int(life), source)
     assert token.access_token.reveal() == "T"
     assert name in str(settings.token_url)

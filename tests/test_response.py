@@ -204,7 +204,7 @@ def test_a_token_in_an_envelope() -> None:
     rules = ResponseRules(token_path="data.tokens.0.value", keep_extra=("value", "scope"))
     token = read_token(answer(ENVELOPE), rules)
     assert token.access_token == Secret("tok-1")
-    assert (token.life, token.scope, token.extra) == (60, "b", {"value": "tok-1", "scope": "b"})
+    assert (token.lifetime, token.scope, token.extra) == (60, "b", {"value": "tok-1", "scope": "b"})
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_an_error_number_beside_a_token_is_an_error(value: object) -> None:
     """WeChat's errcode is an error like the RFC's own member; 0 is none."""
     assert refused(answer(GOOD | {"errcode": value}))[:2] == (RequestRejected, f"error_{value}")
     for fine in (0, "0", None, "ok"):
-        assert read_token(answer(GOOD | {"errcode": fine}), RULES).life == 3600
+        assert read_token(answer(GOOD | {"errcode": fine}), RULES).lifetime == 3600
 
 
 def test_an_object_alone_in_a_list_is_read() -> None:
@@ -429,7 +429,7 @@ def test_every_answer_is_a_token_or_a_refusal(
     if isinstance(outcome, Token):
         assert outcome.access_token.reveal().isascii()
         assert outcome.access_token.reveal().isprintable()
-        assert 0 < outcome.life <= 315_360_000
+        assert 0 < outcome.lifetime <= 315_360_000
         assert outcome.requested_at == math.floor(sent_at)
         layout = OutputFormat("json", "name")
         text = render(record_of(outcome, "key"), layout).encode().decode()

@@ -171,7 +171,7 @@ class TestDueAt:
         """A larger draw never comes later, nor by more than it was allowed to."""
         early, late = due_at(some, policy, max(one, other)), due_at(some, policy, min(one, other))
         assert early <= late <= due_at(some, policy, 0.0)
-        assert due_at(some, policy, 0.0) - early <= policy.jitter * some.life + 1e-5
+        assert due_at(some, policy, 0.0) - early <= policy.jitter * some.lifetime + 1e-5
 
     @many
     @given(tokens(), policies(max_age=None), draws)
@@ -179,9 +179,9 @@ class TestDueAt:
         self, some: Token, policy: Policy, jitter: float
     ) -> None:
         """Margins beyond the life never bring it forward: only `refresh_in` and `max_age` may."""
-        hinted = some.refresh_in is not None and some.refresh_in < some.life / 2
+        hinted = some.refresh_in is not None and some.refresh_in < some.lifetime / 2
         due = due_at(some, policy, jitter)
-        assert hinted or due >= some.requested_at + some.life / 2
+        assert hinted or due >= some.requested_at + some.lifetime / 2
 
     @many
     @given(tokens(), policies(), draws)
@@ -189,7 +189,7 @@ class TestDueAt:
         self, some: Token, policy: Policy, jitter: float
     ) -> None:
         """No wish of server or operator brings two exchanges within `min_interval`."""
-        distance = min(policy.min_interval, some.life / 2)
+        distance = min(policy.min_interval, some.lifetime / 2)
         assert due_at(some, policy, jitter) >= some.requested_at + distance
 
     @many

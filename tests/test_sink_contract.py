@@ -52,7 +52,7 @@ def shown(place: Place, stored: Record) -> Record:
     bare = token(
         stored.token.access_token.reveal(),
         stored.token.requested_at,
-        stored.token.life,
+        stored.token.lifetime,
         expiry_source="",
     )
     return record_of(bare, stored.receipt.request_key)

@@ -627,7 +627,8 @@ def test_a_mounted_file_is_refused_before_a_token_is_minted(
 ) -> None:
     """A single-file bind mount can't be replaced: the claim says so, with the cure."""
     odd = path.with_name("a b\\c.json")
-    file_sink(str(odd), JSON).write(record())
+    earlier = file_sink(str(odd), JSON)
+    earlier.write(record())
     mount("--bind", str(odd), str(odd))
     sink = file_sink(str(odd), JSON)
 
@@ -635,6 +636,9 @@ def test_a_mounted_file_is_refused_before_a_token_is_minted(
     assert refused.code == "mount_point"
     assert "mount the directory instead" in refused.message
     assert sink.read() == record()
+    # One that has replaced the file before finds out by the write, and at the claim from then on.
+    refusals = (lambda: earlier.write(record("tok-2", LATER)), lambda: earlier.claim().__enter__())
+    assert [rejection_of(refusal).code for refusal in refusals] == ["mount_point"] * 2
 
 
 @pytest.mark.fault("mounted-file")

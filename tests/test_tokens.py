@@ -259,7 +259,7 @@ def test_a_record_is_its_tokens_receipt() -> None:
     fingerprint = Secret("tok-1").fingerprint()
 
     assert made.receipt == Receipt(fingerprint, "key", START, START + 60)
-    assert made.token.life == 60
+    assert made.token.lifetime == 60
     assert "tok-1" not in repr(made)
 
 

@@ -31,8 +31,7 @@ def put(aws: "SecretsManagerClient", token: str) -> None:
 
 
 def swap(aws: "SecretsManagerClient", token: str) -> None:
-    """Store the token with the four calls of a compare-and-swap."""
-    aws.describe_secret(SecretId=SECRET_ID)
+    """Store the token with the three calls of a compare-and-swap."""
     current = aws.get_secret_value(SecretId=SECRET_ID, VersionStage="AWSCURRENT")
     version_id = str(uuid.uuid4())
     aws.put_secret_value(

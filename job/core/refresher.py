@@ -360,7 +360,7 @@ class Refresher:
         if reason and not self._state.unholdable:
             min_validity = int(self._plan.policy.min_validity)
             self._outcome.append(
-                TokenPromiseUnholdable(self.name, token.life, min_validity, reason)
+                TokenPromiseUnholdable(self.name, token.lifetime, min_validity, reason)
             )
         self._state = transitions.promised(self._state, holdable=reason is None)
 

@@ -69,31 +69,34 @@ class Plan:
 def due_at(token: Token, policy: Policy, jitter: float) -> float:
     """Return when to exchange again.
 
-    1. `refresh_at` of the life, but not later than `min_validity` and `retry_budget` before expiry
-       (`revokes_previous`: as late as that and the last chance allow, for the new token kills the
-       old one, and one writer has no rival to avoid).
-    2. Up to `jitter` of the life earlier, so that one replica is first, whatever sets the moment.
-    3. Never before half of the life, so that margins longer than the life can't become a storm.
+    1. `refresh_at` of the lifetime, but not later than `min_validity` and `retry_budget` before
+       expiry (`revokes_previous`: as late as that and the last chance allow, for the new token
+       kills the old one, and one writer has no rival to avoid).
+    2. Up to `jitter` of the lifetime earlier, so that one replica is first, whatever sets the
+       moment.
+    3. Never before half of the lifetime, so that margins longer than it can't become a storm.
     4. Not before the `fresh_window`, in which alone the server gives a new token.
     5. The server's `refresh_in` and the operator's `max_age`, up to `jitter` of them earlier too,
-    6. but never within `min_interval` of the request, nor within half of a short life.
+    6. but never within `min_interval` of the request, nor within half of a short lifetime.
     `same_until_expiry`: just after expiry, for the server gives nothing new before.
     """
-    life = token.life
+    lifetime = token.lifetime
     if policy.reissue == "same_until_expiry":
         return token.expires_at + AFTER_EXPIRY_S
     pull = policy.jitter * jitter
-    target = token.requested_at + policy.refresh_at * life
+    target = token.requested_at + policy.refresh_at * lifetime
     if policy.reissue == "revokes_previous":
         pull, target = 0.0, token.expires_at - LAST_CHANCE_S
-    due = min(target, token.expires_at - policy.min_validity - policy.retry_budget) - pull * life
-    due = max(due, token.requested_at + life / 2)
+    due = (
+        min(target, token.expires_at - policy.min_validity - policy.retry_budget) - pull * lifetime
+    )
+    due = max(due, token.requested_at + lifetime / 2)
     if policy.fresh_window is not None:
         due = max(due, token.expires_at - policy.fresh_window + AFTER_EXPIRY_S)
     for hint in (token.refresh_in, policy.max_age):
         if hint is not None:
             due = min(due, token.requested_at + hint - pull * hint)
-    return max(due, token.requested_at + min(policy.min_interval, life / 2))
+    return max(due, token.requested_at + min(policy.min_interval, lifetime / 2))
 
 
 def broken_promise(token: Token, policy: Policy) -> str | None:
@@ -109,8 +112,8 @@ def broken_promise(token: Token, policy: Policy) -> str | None:
         )
     whole = math.floor(left)
     return (
-        f"a token that lives {token.life} s is refreshed after {token.life - whole} s, when "
-        f"{whole} s are left; min_validity asks for {policy.min_validity:.0f} s. Set "
+        f"a token that lives {token.lifetime} s is refreshed after {token.lifetime - whole} s, "
+        f"when {whole} s are left; min_validity asks for {policy.min_validity:.0f} s. Set "
         f"min_validity to {whole}s or less, or have the provider give longer tokens"
     )
 

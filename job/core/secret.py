@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import NoReturn
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK = "***"
 FINGERPRINT_LENGTH = 12
+_PLAIN = re.compile(r"[\w.~-]+", re.ASCII)
 
 
 class Secret:
@@ -61,6 +63,8 @@ def mask(text: str, secrets: Iterable[Secret]) -> str:
     """
     # No form is shorter than the value itself.
     values = [value for value in (s.reveal() for s in secrets) if 0 < len(value) <= len(text)]
+    if not values:
+        return text
     forms = {form for value in values for form in _forms(value)}
     # Longest first: a form that is a part of another would leave the rest of it in sight.
     for form in sorted(forms, key=len, reverse=True):
@@ -77,5 +81,7 @@ def _forms(value: str) -> Iterable[str]:
     raw = value.encode(errors="surrogatepass")  # what a hostile server calls a token is a value too
     encoded = base64.b64encode(raw).decode().rstrip("=")
     for_urls = encoded.translate(str.maketrans("+/", "-_"))
+    if _PLAIN.fullmatch(value):  # nothing of it is written otherwise in a URL or in JSON
+        return (value, encoded, for_urls)
     as_json = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
     return (value, quote_plus(raw), quote(raw, safe=""), encoded, for_urls, *as_json)

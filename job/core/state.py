@@ -16,7 +16,7 @@ SECRET_LOOK_S = 5.0
 CLOCK_TOLERANCE_S = 60.0
 """How far in the future a token may have been requested by another host's clock."""
 ROUNDING_S = 60.0
-"""A life that is given again and has grown by less (or by half of it) has been rounded."""
+"""A lifetime that is given again and has grown by less (or by half of it) has been rounded."""
 
 
 class Action(Enum):
@@ -175,14 +175,14 @@ def alarm_of(state: State, now: Moment) -> Alarm:
 def unchanged(state: State, record: Record, now: Moment) -> bool:
     """Tell whether the server returned the token in hand again, with nothing new for readers.
 
-    The same token with a longer life is new once the stored expiry has come near, and so is one
+    The same token with a longer lifetime is new once the stored expiry has come near, and so is one
     whose stored times come from a clock that has been stepped back since. A server that counts the
-    rest of a life down rounds it differently each time, and that changes nothing.
+    rest of a lifetime down rounds it differently each time, and that changes nothing.
     """
     held = state.record
     if held is None or held.receipt.fingerprint != record.receipt.fingerprint:
         return False
     growth = record.token.expires_at - held.token.expires_at
-    extended = growth > min(ROUNDING_S, held.token.life / 2)
+    extended = growth > min(ROUNDING_S, held.token.lifetime / 2)
     ending = alarm_of(state, now) is not Alarm.NONE or not is_valid(state, now)
     return not (extended and ending) and not from_the_future(held, now)

@@ -22,10 +22,10 @@ FormatName = Literal["json", "raw", "header", "env", "template"]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token (RFC 6749 section 1.4) with the life that we believe it has.
+    """An access token (RFC 6749 section 1.4) with the lifetime that we believe it has.
 
     `requested_at` and `expires_at` are epoch seconds; the first was taken before the request was
-    sent, so that the second is never too late. `expiry_source` names where the life came from.
+    sent, so that the second is never too late. `expiry_source` names where the lifetime came from.
     `refresh_in` is the server's hint in seconds from `requested_at`, where it gave one. `note` says
     what is remarkable about the answer, for people; `secret_position` which of several client
     secrets got it, counted from 1. No store keeps these two.
@@ -43,8 +43,8 @@ class Token:
     secret_position: int | None = field(default=None, compare=False)
 
     @property
-    def life(self) -> int:
-        """Return the whole life in seconds."""
+    def lifetime(self) -> int:
+        """Return the whole lifetime in seconds."""
         return self.expires_at - self.requested_at
 
 

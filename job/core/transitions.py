@@ -63,7 +63,7 @@ def exchanged(state: State, record: Record, now: Moment, plan: Plan) -> State:
 def not_changed(state: State, now: Moment, plan: Plan) -> State:
     """Return the state after the server returned the very token in hand again.
 
-    What is left of its life is planned like a life of its own, with `min_interval` between two
+    What is left of its lifetime is planned like one of its own, with `min_interval` between two
     requests, and the last one just after expiry: so that a server that gives new tokens only near
     expiry is found out in a few requests, and never asked in a loop. After expiry it counts as a
     failure and backs off.

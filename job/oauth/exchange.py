@@ -25,7 +25,7 @@ _ASSERTION = re.compile(r"(?<![\w-])e[wy][\w-]+\.[\w-]+\.[\w-]+")
 class ClientCredentials:
     """A source of tokens: each fetch is one exchange with the token endpoint.
 
-    A token whose answer tells no life is looked up at `introspection_url`, if that is set.
+    A token whose answer tells no lifetime is looked up at `introspection_url`, if that is set.
     """
 
     request: TokenRequest
@@ -39,7 +39,7 @@ class ClientCredentials:
     def fetch(self) -> Token:
         """Return a new token; raises an ExchangeError of any kind and nothing else.
 
-        The client secret is read before the clock, so that a slow source shortens no life.
+        The client secret is read before the clock, so that a slow source shortens no lifetime.
         """
         return self.read(self.ask(self.request))
 

@@ -21,7 +21,7 @@ TEN_YEARS_S = 315_360_000
 FIRST_MILLISECONDS = 100_000_000_000
 """As seconds this is the year 5138: an instant from here on is in milliseconds."""
 
-# These are a life with some servers and an instant with others: the size tells.
+# These are a lifetime with some servers and an instant with others: the size tells.
 EITHER = (
     "expires",
     "expire",
@@ -47,8 +47,8 @@ RELATIVE = (
 ABSOLUTE = ("expires_at", "expiresAt", "expires_on", "expiresOn", *EITHER)
 
 
-class Life(NamedTuple):
-    """The believed life in seconds, at least 1, and where it comes from."""
+class Lifetime(NamedTuple):
+    """The believed lifetime in seconds, at least 1, and where it comes from."""
 
     seconds: float
     source: ExpirySource
@@ -56,22 +56,23 @@ class Life(NamedTuple):
 
 def lifetime_of(
     token: str, members: Mapping[str, Any], answer: TokenResponse, rules: ResponseRules
-) -> Life:
-    """Return the life of a token from the moment before its request was sent.
+) -> Lifetime:
+    """Return the lifetime of a token from the moment before its request was sent.
 
     The order of trust: the configured `lifetime`; a relative field (RFC 6749 section 5.1), which
     no clock can falsify; an absolute field, measured by the server's clock; `default_lifetime`.
     The `exp` of a JWT, where asked for, only ever shortens the first three, or stands in for
     them. A claim that is no number, or over ten years, is not believed and the next one is asked.
-    A configured `expiry_path` is the only field that counts; its size tells a life from an instant.
+    A configured `expiry_path` is the only field that counts; its size tells a lifetime from an
+    instant.
     Raises ResponseInvalid when a believable claim says that the token is already dead.
     """
     claims = (
         _configured(rules) or _told(members, answer, rules),
         _jwt(token, answer) if rules.jwt_expiry else None,
     )
-    believed = [life for life in claims if life is not None]
-    return min(believed, default=Life(rules.default_lifetime, "default"))
+    believed = [one for one in claims if one is not None]
+    return min(believed, default=Lifetime(rules.default_lifetime, "default"))
 
 
 def remaining(value: object, answer: TokenResponse) -> float | None:
@@ -92,12 +93,14 @@ def remaining(value: object, answer: TokenResponse) -> float | None:
     return seconds
 
 
-def _configured(rules: ResponseRules) -> Life | None:
-    return None if rules.lifetime is None else Life(rules.lifetime, "lifetime")
+def _configured(rules: ResponseRules) -> Lifetime | None:
+    return None if rules.lifetime is None else Lifetime(rules.lifetime, "lifetime")
 
 
-def _told(members: Mapping[str, Any], answer: TokenResponse, rules: ResponseRules) -> Life | None:
-    """Return the life that the answer tells, beside the token or at its top."""
+def _told(
+    members: Mapping[str, Any], answer: TokenResponse, rules: ResponseRules
+) -> Lifetime | None:
+    """Return the lifetime that the answer tells, beside the token or at its top."""
     layers = around(members, rules.token_path)
     if rules.expiry_path:
         layers = ({EITHER[0]: at(members, rules.expiry_path)},)
@@ -105,7 +108,7 @@ def _told(members: Mapping[str, Any], answer: TokenResponse, rules: ResponseRule
     return next(filter(None, lives), None)
 
 
-def _relative(members: Mapping[str, Any], unit_s: float) -> Life | None:
+def _relative(members: Mapping[str, Any], unit_s: float) -> Lifetime | None:
     for value in _values(members, RELATIVE):
         count = number_of(value)
         if count is None or count * unit_s > TEN_YEARS_S:
@@ -117,22 +120,22 @@ def _relative(members: Mapping[str, Any], unit_s: float) -> Life | None:
                 f"the server gives the token a life of {number:g} s, so it is not published; "
                 "if this provider means that it never expires, set `lifetime`",
             )
-        return Life(number, "expires_in")
+        return Lifetime(number, "expires_in")
     return None
 
 
-def _absolute(members: Mapping[str, Any], answer: TokenResponse) -> Life | None:
+def _absolute(members: Mapping[str, Any], answer: TokenResponse) -> Lifetime | None:
     for value in _values(members, ABSOLUTE):
         seconds = remaining(value, answer)
         if seconds is not None:
-            return Life(seconds, "expires_at")
+            return Lifetime(seconds, "expires_at")
     return None
 
 
-def _jwt(token: str, answer: TokenResponse) -> Life | None:
-    """Read `exp` (RFC 7519 section 4.1.4) without verifying: we judge the life, not the claims."""
+def _jwt(token: str, answer: TokenResponse) -> Lifetime | None:
+    """Read `exp` (RFC 7519 section 4.1.4) without verifying it: only the lifetime matters here."""
     seconds = remaining((claims_of(token) or {}).get("exp"), answer)
-    return None if seconds is None else Life(seconds, "jwt")
+    return None if seconds is None else Lifetime(seconds, "jwt")
 
 
 def _values(members: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""What a server says of a token that it gave (RFC 7662), for servers that give no life. Pure."""
+"""What a server says of a token that it gave (RFC 7662), where no lifetime is given. Pure."""
 
 import math
 from dataclasses import replace

@@ -54,15 +54,15 @@ def read_token(answer: TokenResponse, rules: ResponseRules) -> Token:
     if given in (None, ""):
         raise _without_token(answer, members, rules)
     value = _access_token(answer, given)
-    life = lifetime_of(value, members, answer, rules)
+    lifetime = lifetime_of(value, members, answer, rules)
     scope = _scope(fields.get("scope"), rules.scope)
     return Token(
         access_token=Secret(value),
         token_type=_token_type(answer, fields, rules),
         scope=scope,
         requested_at=math.floor(answer.sent_at),
-        expires_at=math.floor(answer.sent_at + life.seconds),
-        expiry_source=life.source,
+        expires_at=math.floor(answer.sent_at + lifetime.seconds),
+        expiry_source=lifetime.source,
         refresh_in=_refresh_in(fields.get("refresh_in")),
         extra=_extra(fields, rules.keep_extra),
         note=_narrowed(scope, rules.scope),

@@ -76,11 +76,11 @@ class TokenResponse:
 class ResponseRules:
     """What the configuration says about answers.
 
-    `scope` is the requested one; `lifetime` replaces whatever the server says about the life, in
+    `scope` is the requested one; `lifetime` replaces whatever the server says about it, in
     seconds; `default_lifetime` stands in when it says nothing; `jwt_expiry` lets the `exp` of a
     JWT shorten it; `keep_extra` names the members that are kept beside the token. `token_path` and
     `expiry_path` say where they stand (see `at`), without the latter the usual names are looked
-    for; `unit_s` is what a life is counted in, in seconds. `token_type` is stored as the type
+    for; `unit_s` is what a lifetime is counted in, in seconds. `token_type` is stored as the type
     whatever the server calls it. `signed`: the request held an assertion, which has times in it.
     """
 

@@ -122,7 +122,7 @@ class FileStore:
     between looks. Its revision is its text.
     """
 
-    __slots__ = ("_group", "_lock_timeout_s", "_mode", "_owner", "_path", "_sleep")
+    __slots__ = ("_group", "_lock_timeout_s", "_mode", "_owner", "_path", "_replaceable", "_sleep")
     in_one_step = False
 
     def __init__(
@@ -142,6 +142,7 @@ class FileStore:
         self._group = group
         self._lock_timeout_s = lock_timeout_s
         self._sleep = sleep
+        self._replaceable = False
 
     @property
     def label(self) -> str:
@@ -152,7 +153,8 @@ class FileStore:
     def lock(self) -> Iterator[None]:
         """Hold the lock file `.NAME.lock` beside the target; a holder that dies lets go of it."""
         with _translated(self._path):
-            if _is_mounted(self._path):
+            # A look at all mounts costs as much as the lock and the write together.
+            if not self._replaceable and _is_mounted(self._path):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
             lock = _open_lock(self._path)
         try:
@@ -186,7 +188,9 @@ class FileStore:
                 raise Conflict
             owner = _number(self._owner, lambda name: pwd.getpwnam(name).pw_uid)
             group = _number(self._group, lambda name: grp.getgrnam(name).gr_gid)
+            self._replaceable = False
             write_atomically(folder, contents, mode=self._mode, owner=owner, group=group)
+            self._replaceable = True
 
     def foreign(self) -> SinkRejected:
         """Return the refusal to replace a file of somebody else."""

@@ -152,7 +152,7 @@ def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None)
         except SinkError:
             continue
         if record is not None:
-            return max(record.token.life, 1), "as the stored token"
+            return max(record.token.lifetime, 1), "as the stored token"
     if preset and preset.lifetime_hint:
         return int(Duration(preset.lifetime_hint)), f"what {preset.name} is known to give"
     return ASSUMED_LIFE_S, "an assumption: no token has been seen yet"

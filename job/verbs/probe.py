@@ -48,9 +48,8 @@ def probe(options: Options, name: str, *, yes: bool, as_json: bool) -> int:
     job.tools.limiters.place(config.tokens.values())
     try:
         settled, exchange = exchange_of(settings, job.tools)
-        first, second = exchange_twice(
-            exchange, job.tools.limiters.limiter(name, settings).exchange
-        )
+        limiter = job.tools.limiters.limiter(name, settings)
+        first, second = exchange_twice(exchange, limiter.exchange)
     except ExchangeError as error:
         click.echo(f"{name}: {error}", err=True)
         return error.exit_code

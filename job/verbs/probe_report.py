@@ -150,7 +150,7 @@ def report(
     ]
     return ProbeReport(
         settings.auth_method,
-        first.token.life,
+        first.token.lifetime,
         first.token.expiry_source,
         same,
         True if same else survival.works,
@@ -198,19 +198,19 @@ def _life(
         likely = [path for path in found if TELLS_A_LIFE.search(path) and _is_life(members, path)]
         if len(likely) == 1 and BARE_PATH.fullmatch(likely[0]):
             return {"expiry_path": likely[0]}, []
-        return {"default_lifetime": f"{token.life}s"}, [UNTOLD]
+        return {"default_lifetime": f"{token.lifetime}s"}, [UNTOLD]
     value = token.access_token.reveal()
     by_jwt = lifetime_of(value, members, first.answer, replace(rules, jwt_expiry=True))
-    if by_jwt.source == "jwt" and token.life - by_jwt.seconds > SHORTER_S:
+    if by_jwt.source == "jwt" and token.lifetime - by_jwt.seconds > SHORTER_S:
         return {"jwt_expiry": True}, [f"the token itself says that it lives {by_jwt.seconds:.0f} s"]
-    if rules.unit_s == 1 and token.life >= MAYBE_MS and token.life % THOUSAND == 0:
+    if rules.unit_s == 1 and token.lifetime >= MAYBE_MS and token.lifetime % THOUSAND == 0:
         note = "if the provider counts in milliseconds, set expiry_unit"
-        return {}, [f'{duration(token.life)} is long: {note} = "ms"']
+        return {}, [f'{duration(token.lifetime)} is long: {note} = "ms"']
     return {}, []
 
 
 def _long_life(token: Token, settings: CommonSettings) -> Advice:
-    if token.life < LONG_LIFE_S or settings.max_age is not None:
+    if token.lifetime < LONG_LIFE_S or settings.max_age is not None:
         return {}, []
     return {"max_age": "7d"}, ["a token that is renewed each week shows early that it was revoked"]
 
