@@ -5,22 +5,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass, field
 
-from job.core import state, transitions
+from job.core import events, state, transitions
 from job.core.clock import Clock, Moment
 from job.core.errors import ExchangeError, SinkError, SinkRejected
-from job.core.events import (
-    Event,
-    TokenAdopted,
-    TokenAtRisk,
-    TokenBudgetShort,
-    TokenDelivered,
-    TokenDeliveryFailed,
-    TokenExpired,
-    TokenPromiseUnholdable,
-    TokenRefreshed,
-    TokenRefreshFailed,
-    TokenUnchanged,
-)
+from job.core.events import Event
 from job.core.memo import memo_of, recalled
 from job.core.ports import Deferred, Limit, Memory, Sink, Superseded, TokenSource, unlimited
 from job.core.schedule import Plan, broken_promise
@@ -182,13 +170,13 @@ class Refresher:
         if state.unchanged(self._state, record, now):
             self._state = transitions.not_changed(self._state, now, self.plan)
             held = state.in_hand(self._state)
-            self._outcome.append(TokenUnchanged(self.name, *self._dates(held)))
+            self._outcome.append(events.TokenUnchanged(self.name, *self._dates(held)))
             return
         attempts = self._state.failures + 1
         self._state = transitions.exchanged(self._state, record, now, self.plan)
         fingerprint, expires_at, refresh_at = self._dates(record)
         self._outcome.append(
-            TokenRefreshed(
+            events.TokenRefreshed(
                 self.name,
                 fingerprint,
                 expires_at,
@@ -220,7 +208,7 @@ class Refresher:
         self._state = transitions.deferred(self._state, off.wait_s, now)
         if short := off.shortage:
             next_at = int(state.exchange_at(self._state, now))
-            self._outcome.append(TokenBudgetShort(self.name, *short, next_at))
+            self._outcome.append(events.TokenBudgetShort(self.name, *short, next_at))
 
     def _deliver(self) -> None:
         """Write the token in hand to every sink that lacks it and may be tried.
@@ -245,7 +233,7 @@ class Refresher:
             self._state = transitions.delivered(self._state, position, self.plan.policy)
             label, fingerprint = self.sinks[position].label, record.receipt.fingerprint
             took_ms = round(1000 * (self.clock().boot - before))
-            self._outcome.append(TokenDelivered(self.name, label, fingerprint, took_ms))
+            self._outcome.append(events.TokenDelivered(self.name, label, fingerprint, took_ms))
 
     def _yield_to(self, position: int, lost: Superseded) -> None:
         """Adopt the newer token that another writer stored, if it belongs to our request.
@@ -267,7 +255,7 @@ class Refresher:
 
     def _adopted(self, record: Record, position: int) -> None:
         label = self.sinks[position].label
-        self._outcome.append(TokenAdopted(self.name, *self._dates(record), label))
+        self._outcome.append(events.TokenAdopted(self.name, *self._dates(record), label))
         self._promise(record.token)
 
     def _dates(self, record: Record) -> tuple[str, int, int]:
@@ -280,7 +268,7 @@ class Refresher:
         delivery = self._state.deliveries[position]
         retry_at = state.over_at(self._state, delivery.retry_at, now)
         self._outcome.append(
-            TokenDeliveryFailed(
+            events.TokenDeliveryFailed(
                 self.name,
                 self.sinks[position].label,
                 error.code,
@@ -296,7 +284,7 @@ class Refresher:
         now, record = self.clock(), self._state.record
         self._state = transitions.failed(self._state, error, now, self.plan)
         self._outcome.append(
-            TokenRefreshFailed(
+            events.TokenRefreshFailed(
                 self.name,
                 error.code,
                 error.message,
@@ -315,7 +303,7 @@ class Refresher:
         if reason and not self._state.unholdable:
             min_validity = int(self.plan.policy.min_validity)
             self._outcome.append(
-                TokenPromiseUnholdable(self.name, token.lifetime, min_validity, reason)
+                events.TokenPromiseUnholdable(self.name, token.lifetime, min_validity, reason)
             )
         self._state = transitions.promised(self._state, holdable=reason is None)
 
@@ -323,7 +311,7 @@ class Refresher:
         """Report once when readers are at risk, and once when their token has expired."""
         alarm = state.alarm_of(self._state, self.clock())
         if alarm.value > self._state.alarm.value:
-            told = TokenExpired if alarm is Alarm.EXPIRED else TokenAtRisk
+            told = events.TokenExpired if alarm is Alarm.EXPIRED else events.TokenAtRisk
             expires_at, position = state.worst_sink(self._state)
             self._outcome.append(
                 told(

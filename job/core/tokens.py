@@ -138,9 +138,8 @@ def render_receipt(record: Record, layout: OutputFormat, previous: Record | None
     Where text and receipt can't be replaced in one step, the receipt of the `previous` record is
     included, so that whichever text a reader finds is known.
     """
-    if previous is None:
-        return _to_json({}, record, layout)
-    return _to_json({"previous": json.loads(render_receipt(previous, layout))}, record, layout)
+    head = {"previous": json.loads(render_receipt(previous, layout))} if previous else {}
+    return _to_json(head, record, layout)
 
 
 def parse(text: str, layout: OutputFormat, receipt: str = "") -> Record | None:

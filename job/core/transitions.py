@@ -6,24 +6,10 @@ Times are epoch seconds as `Moment.seen_from(state.anchor)` gives them, lengths 
 from collections.abc import Mapping
 from dataclasses import replace
 
+from job.core import schedule
 from job.core.clock import Moment
 from job.core.errors import ExchangeError, SinkError
-from job.core.schedule import (
-    AFTER_EXPIRY_S,
-    BACKOFF_CAP_AT_RISK_S,
-    BACKOFF_CAP_S,
-    BACKOFF_FIRST_S,
-    LAST_CHANCE_S,
-    LEAST_GAP_S,
-    REJECTED_S,
-    RETRY_AFTER_CAP_S,
-    SINK_REJECTED_S,
-    Plan,
-    Policy,
-    backoff,
-    due_at,
-    risk_at,
-)
+from job.core.schedule import Plan, Policy, backoff, due_at, risk_at
 from job.core.state import Alarm, Delivery, State, from_the_future, in_hand, is_valid
 from job.core.tokens import Record
 
@@ -43,7 +29,8 @@ def stored(
     request are at risk: it may lack the scope that they need.
     """
     known = [r for p, r in readings.items() if r and r.receipt != state.deliveries[p].left]
-    good = [r for r in (*known, state.record) if r and _adoptable(r, request_key, now)]
+    ours = [r for r in (*known, state.record) if r and r.receipt.request_key == request_key]
+    good = [r for r in ours if not from_the_future(r, now)]
     best = max(good, key=lambda r: r.token.requested_at, default=state.record)
     if best and not (state.record and state.record.receipt == best.receipt):
         state = _in_hand(state, best, now, plan)
@@ -51,13 +38,15 @@ def stored(
     for position, reading in readings.items():
         delivery = _read(deliveries[position], reading, best, now, plan.policy)
         foreign = reading is not None and reading.receipt.request_key != request_key
-        deliveries[position] = _at_risk(delivery, now) if foreign else delivery
+        if foreign and delivery.risk_at is not None:
+            delivery = replace(delivery, risk_at=min(delivery.risk_at, now.wall))
+        deliveries[position] = delivery
     return replace(state, deliveries=tuple(deliveries))
 
 
 def exchanged(state: State, record: Record, now: Moment, plan: Plan) -> State:
     """Return the state with a new token in hand, which every sink lacks."""
-    return replace(_in_hand(state, record, now, plan), retry_at=now.boot + LEAST_GAP_S)
+    return replace(_in_hand(state, record, now, plan), retry_at=now.boot + schedule.LEAST_GAP_S)
 
 
 def not_changed(state: State, now: Moment, plan: Plan) -> State:
@@ -71,13 +60,13 @@ def not_changed(state: State, now: Moment, plan: Plan) -> State:
     t = now.seen_from(state.anchor)
     if not is_valid(state, now):
         failures = state.failures + 1
-        wait = backoff(failures, BACKOFF_CAP_AT_RISK_S, plan.draw(failures))
+        wait = backoff(failures, schedule.BACKOFF_CAP_AT_RISK_S, plan.draw(failures))
         return replace(state, failures=failures, rejected=False, retry_at=now.boot + wait)
     rest = replace(held.token, requested_at=int(t), refresh_in=None)
     due = max(due_at(rest, plan.policy, plan.jitter(held)), t + plan.policy.min_interval)
     if due >= held.token.expires_at:
-        due = held.token.expires_at + AFTER_EXPIRY_S
-    retry_at = now.boot + LEAST_GAP_S
+        due = held.token.expires_at + schedule.AFTER_EXPIRY_S
+    retry_at = now.boot + schedule.LEAST_GAP_S
     return replace(state, failures=0, rejected=False, due_at=due, retry_at=retry_at)
 
 
@@ -90,12 +79,12 @@ def failed(state: State, error: ExchangeError, now: Moment, plan: Plan) -> State
     """
     t = now.seen_from(state.anchor)
     failures = state.failures + 1
-    wait = _backoff(state, failures, now, plan) if error.retryable else REJECTED_S
+    wait = _backoff(state, failures, now, plan) if error.retryable else schedule.REJECTED_S
     if error.retry_after is not None:
-        wait = max(wait, min(error.retry_after, RETRY_AFTER_CAP_S))
+        wait = max(wait, min(error.retry_after, schedule.RETRY_AFTER_CAP_S))
     if error.retryable and state.record:
-        chance = state.record.token.expires_at - LAST_CHANCE_S - t
-        wait = chance if BACKOFF_FIRST_S <= chance < wait else wait
+        chance = state.record.token.expires_at - schedule.LAST_CHANCE_S - t
+        wait = chance if schedule.BACKOFF_FIRST_S <= chance < wait else wait
     rejected, retry_at = not error.retryable, now.boot + wait
     return replace(state, failures=failures, rejected=rejected, retry_at=retry_at)
 
@@ -126,7 +115,7 @@ def forced(state: State, now: Moment) -> State:
     """
     due_at = min(state.due_at, now.seen_from(state.anchor))
     deliveries = tuple(replace(d, retry_at=0.0) for d in state.deliveries)
-    retry_at = min(state.retry_at, now.boot + LEAST_GAP_S)
+    retry_at = min(state.retry_at, now.boot + schedule.LEAST_GAP_S)
     return replace(state, due_at=due_at, retry_at=retry_at, deliveries=deliveries)
 
 
@@ -149,7 +138,7 @@ def not_delivered(state: State, position: int, error: SinkError, now: Moment, pl
     """Return the state after a sink failed: only this one is retried, with the same token."""
     delivery = state.deliveries[position]
     failures = delivery.failures + 1
-    wait = _backoff(state, failures, now, plan) if error.retryable else SINK_REJECTED_S
+    wait = _backoff(state, failures, now, plan) if error.retryable else schedule.SINK_REJECTED_S
     delivery = replace(delivery, failures=failures, retry_at=now.boot + wait)
     return _with_delivery(state, position, delivery)
 
@@ -164,8 +153,8 @@ def _backoff(state: State, failures: int, now: Moment, plan: Plan) -> float:
     knows_all = state.record is not None and len(risks) == len(state.deliveries)
     certain = knows_all and plan.policy.reissue != "revokes_previous"
     lead = max(min(risks) - now.seen_from(state.anchor), 0.0) if certain else 0.0
-    cap = BACKOFF_CAP_S if lead else BACKOFF_CAP_AT_RISK_S
-    return min(backoff(failures, cap, plan.draw(failures)), lead + BACKOFF_CAP_AT_RISK_S)
+    cap = schedule.BACKOFF_CAP_S if lead else schedule.BACKOFF_CAP_AT_RISK_S
+    return min(backoff(failures, cap, plan.draw(failures)), lead + schedule.BACKOFF_CAP_AT_RISK_S)
 
 
 def _in_hand(state: State, record: Record, now: Moment, plan: Plan) -> State:
@@ -201,10 +190,6 @@ def _lacking(
     return replace(delivery, held=False, expires_at=min(ends), risk_at=risk)
 
 
-def _adoptable(record: Record, request_key: str, now: Moment) -> bool:
-    return record.receipt.request_key == request_key and not from_the_future(record, now)
-
-
 def _read(
     delivery: Delivery, reading: Record | None, best: Record | None, now: Moment, policy: Policy
 ) -> Delivery:
@@ -217,12 +202,6 @@ def _read(
     there = _holding(reading, policy)
     waiting = replace(delivery, expires_at=there.expires_at, risk_at=there.risk_at)
     return there if held else _lacking(waiting, best, policy)
-
-
-def _at_risk(delivery: Delivery, now: Moment) -> Delivery:
-    if delivery.risk_at is None:
-        return delivery
-    return replace(delivery, risk_at=min(delivery.risk_at, now.wall))
 
 
 def _holding(record: Record, policy: Policy) -> Delivery:

@@ -28,13 +28,9 @@ class BudgetFile:
 
     def __init__(self, beside: str, client: str) -> None:
         """Touch nothing yet."""
-        self._folder, self._name = os.path.split(beside)
+        folder, name = os.path.split(beside)
+        self.path = os.path.join(folder, f".{name}.budget")
         self._client = client
-
-    @property
-    def path(self) -> str:
-        """Return the path of the file."""
-        return os.path.join(self._folder, f".{self._name}.budget")
 
     def read(self) -> Spending:
         """Return what is kept, without what makes no sense."""
@@ -54,9 +50,9 @@ class BudgetFile:
         """Replace the file atomically; only this user can read it."""
         told = [spending.told.get(is_over, 0.0) for is_over in (False, True)]
         document = {"client": self._client, "spent": spending.spent, "told": told}
-        contents = {os.path.basename(self.path): json.dumps(document).encode()}
+        folder, name = os.path.split(self.path)
         with suppress(OSError):
-            write_atomically(self._folder, contents)
+            write_atomically(folder, {name: json.dumps(document).encode()})
 
 
 def _is_time(value: object) -> bool:

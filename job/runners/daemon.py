@@ -17,18 +17,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from job import __version__
+from job.core import events
 from job.core.clock import Clock, system_clock
 from job.core.errors import ConfigError
-from job.core.events import (
-    ClockStepped,
-    ConfigRejected,
-    Event,
-    JobCrashed,
-    JobReloaded,
-    JobStarted,
-    JobStopped,
-    crashed,
-)
+from job.core.events import Event, crashed
 from job.core.refresher import Refresher
 from job.http import deadline
 from job.runners.sweep import Sweep
@@ -93,10 +85,10 @@ class Daemon:
 
     def run(self) -> int:
         """Work until told to stop; return 0, or 70 if the sweep died (sysexits.h EX_SOFTWARE)."""
-        self._tell(JobStarted(__version__, len(self._refreshers)))
+        self._tell(events.JobStarted(__version__, len(self._refreshers)))
         self._sweep.put_in_force(self._refreshers)
         dead, reason = self._work()
-        self._tell(JobStopped(reason))
+        self._tell(events.JobStopped(reason))
         return 70 if dead else 0
 
     def obey(self, command: str, reason: str) -> None:
@@ -155,7 +147,7 @@ class Daemon:
             if command == "stop":
                 return False, reason
             if command == "dead":
-                self._tell(JobCrashed(error=reason, traceback=""))
+                self._tell(events.JobCrashed(error=reason, traceback=""))
                 return True, reason
             try:
                 self._carry_out(command, reason)
@@ -169,7 +161,7 @@ class Daemon:
             case "refresh":
                 self._sweep.force_all()
             case "resync":
-                self._tell(ClockStepped(float(reason)))
+                self._tell(events.ClockStepped(float(reason)))
                 self._sweep.resync()
                 tick = functools.partial(self._scheduler.modify_job, TICK_ID)
                 self._within(self._tick_s, lambda: tick(next_run_time=datetime.now(UTC)))
@@ -195,12 +187,12 @@ class Daemon:
         try:
             changed = dict(self._reload(self._sweep.in_force))
         except ConfigError as error:
-            self._tell(ConfigRejected(error.problems))
+            self._tell(events.ConfigRejected(error.problems))
         except Exception as error:  # noqa: BLE001  # a bug in reading it must not stop the work
             self._tell(crashed(error, None))
         else:
             self._sweep.put_in_force(changed)
-            self._tell(JobReloaded(__version__, len(changed)))
+            self._tell(events.JobReloaded(__version__, len(changed)))
 
     def _tell(self, event: Event) -> None:
         """Report an event; an observer that fails (a full log disk) must not stop the work."""

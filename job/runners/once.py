@@ -9,16 +9,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from job.core.events import (
-    Event,
-    JobCrashed,
-    TokenAdopted,
-    TokenDeliveryFailed,
-    TokenPromiseUnholdable,
-    TokenRefreshed,
-    TokenRefreshFailed,
-    crashed,
-)
+from job.core import events
+from job.core.events import Event, crashed
 from job.core.refresher import Refresher
 from job.runners.pool import Pool
 
@@ -26,7 +18,7 @@ OWN_BUG = 70
 ENDPOINT_FAILING = 75
 SEVERITY = (0, 75, 74, 77, 78, OWN_BUG)
 """Exit statuses (sysexits.h) from the best to the worst: the worst of all tokens is returned."""
-QUIET = (TokenAdopted, TokenPromiseUnholdable)
+QUIET = (events.TokenAdopted, events.TokenPromiseUnholdable)
 """What every pass over a good token reports, so it is not news."""
 WORKERS = 8
 LOOK_S = 1.0
@@ -53,9 +45,9 @@ class Outcome:
         Without a failure, a token is not current if the server returned an expired token again, or
         if a limit defers its exchange beyond the end of the pass.
         """
-        if any(isinstance(event, JobCrashed) for event in self.events):
+        if any(isinstance(event, events.JobCrashed) for event in self.events):
             return OWN_BUG
-        failed = (TokenRefreshFailed, TokenDeliveryFailed)
+        failed = (events.TokenRefreshFailed, events.TokenDeliveryFailed)
         found = worst(event.exit_code for event in self.events if isinstance(event, failed))
         return found or (0 if self.current else ENDPOINT_FAILING)
 
@@ -66,7 +58,7 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome for `once --json`."""
-        refreshed = any(isinstance(event, TokenRefreshed) for event in self.events)
+        refreshed = any(isinstance(event, events.TokenRefreshed) for event in self.events)
         well = "refreshed" if refreshed else "current"
         return {
             "outcome": "failed" if self.exit_status else well,

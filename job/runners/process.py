@@ -11,8 +11,6 @@ from typing import Self
 
 PR_SET_DUMPABLE = 4
 STDERR = 2
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-
 TO_RUN = {
     signal.SIGTERM: "stop",
     signal.SIGINT: "stop",
@@ -52,12 +50,12 @@ def fill_streams() -> None:
 
 def hold_signals() -> None:
     """Block our signals: by default they kill, and PID 1 never gets them (signal(7))."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, TO_RUN)
 
 
 def release_signals() -> None:
     """Unblock our signals, beginning with those that are pending."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_RUN)
 
 
 class Signals:
