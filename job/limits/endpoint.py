@@ -54,21 +54,21 @@ class Endpoint:
         self.slots = threading.Semaphore(concurrency)
         self._waiting = threading.Semaphore(2 * concurrency)
         self._starts = Window(rate)
-        self._line = Window(rate)
+        self._queue = Window(rate)
         self._retries = Window(max(rate, RETRY_RATE, key=lambda rate: rate.per_day))
         self._places: dict[str, float] = {}
 
-    def wait_s(self, who: str, now: float) -> float:
-        """Return 0 if the rate lets `who` begin now, else the seconds until the next try.
+    def wait_s(self, token: str, now: float) -> float:
+        """Return 0 if the rate lets `token` begin now, else the seconds until the next try.
 
         Newcomers go to the end of the queue. When its place comes, what counts is how many have
         really begun: late ones leave less room.
         """
-        if who not in self._places:
-            self._places[who] = self._line.reserve(now)
-        if self._places[who] <= now < self._starts.free_at():
-            self._places[who] = self._retries.reserve(self._starts.free_at())
-        return max(self._places[who] - now, 0.0)
+        if token not in self._places:
+            self._places[token] = self._queue.reserve(now)
+        if self._places[token] <= now < self._starts.free_at():
+            self._places[token] = self._retries.reserve(self._starts.free_at())
+        return max(self._places[token] - now, 0.0)
 
     def take_slot(self) -> bool:
         """Take one of `slots`, and wait a moment for it unless enough others do.
@@ -82,14 +82,14 @@ class Endpoint:
             if may_wait:
                 self._waiting.release()
 
-    def full_s(self, who: str, now: float) -> float:
-        """Return after how many seconds `who`, having found no free slot, may try again."""
-        self._places[who] = self._retries.reserve(now + RETRY_S)
-        return self._places[who] - now
+    def full_s(self, token: str, now: float) -> float:
+        """Return after how many seconds `token`, having found no free slot, may try again."""
+        self._places[token] = self._retries.reserve(now + RETRY_S)
+        return self._places[token] - now
 
-    def begin(self, who: str, now: float) -> None:
-        """Count an exchange of `who` as begun."""
-        self._places.pop(who, None)
+    def begin(self, token: str, now: float) -> None:
+        """Count an exchange of `token` as begun."""
+        self._places.pop(token, None)
         self._starts.add(now)
 
     def another(self, now: float) -> bool:

@@ -196,7 +196,7 @@ class FileStore:
         return _rejected("foreign_file", self._path, reason, cure)
 
     def _sidecar_of(self, text: str) -> str:
-        """Return what is beside a text that is no document of ours."""
+        """Return what is beside a text, unless the text is a document that needs nothing."""
         return _read_text(self._path + SIDECAR_SUFFIX) if text and not is_ours(text) else ""
 
     def _wait_for(self, lock: int) -> None:
