@@ -153,7 +153,6 @@ class Refresher:
         return True
 
     def _exchange(self) -> None:
-        """Request a new token once."""
         before = self.clock().boot
         try:
             with self.limit(self._spare_s()):

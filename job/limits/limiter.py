@@ -136,7 +136,6 @@ class Limiter:
         return spent_at
 
     def _wait_s(self, spare_s: float) -> float:
-        """Return the seconds to wait for budget and rate."""
         with self.limits.lock:
             now = self.limits.now()
             wait_s = self.budget.wait_s(now, spare_s) if self.budget else 0.0

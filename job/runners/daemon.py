@@ -141,7 +141,6 @@ class Daemon:
             deadline.call(function, seconds, lambda: None)
 
     def _obey(self) -> tuple[bool, str]:
-        """Carry out commands until one ends the process."""
         while True:
             command, reason = self._next_command()
             if command == "stop":

@@ -164,7 +164,8 @@ class FileStore:
             text = _read_text(self._path)
             for _ in range(LOOKS):
                 # The text first: when it is there, its sidecar was there before.
-                before, beside = text, self._sidecar_of(text)
+                before, sidecar = text, self._path + SIDECAR_SUFFIX
+                beside = _read_text(sidecar) if text and not is_ours(text) else ""
                 text = _read_text(self._path) if beside else before
                 if text == before:
                     break
@@ -194,10 +195,6 @@ class FileStore:
         reason = "it holds something that freshtoken has not written"
         cure = "move it away, or set `overwrite = true`"
         return _rejected("foreign_file", self._path, reason, cure)
-
-    def _sidecar_of(self, text: str) -> str:
-        """Return what is beside a text, unless the text is a document that needs nothing."""
-        return _read_text(self._path + SIDECAR_SUFFIX) if text and not is_ours(text) else ""
 
     def _wait_for(self, lock: int) -> None:
         for _ in range(1 + math.ceil(self._lock_timeout_s / LOCK_POLL_S)):

@@ -311,7 +311,6 @@ class SecretsManagerStore:
 
 
 def _picked(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Take the id and the text out of a GetSecretValue answer."""
     text = answer.get("SecretString")
     if text is None:
         text = answer["SecretBinary"].decode(errors="replace")
