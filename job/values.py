@@ -10,11 +10,6 @@ from msgspec import Meta, Struct, field
 
 from job.core.rate import Rate
 
-Region = Annotated[str, Meta(description="The AWS region; default: boto3's own choice.")] | None
-Profile = Annotated[str, Meta(description="The profile of the shared AWS configuration.")] | None
-EndpointUrl = (
-    Annotated[str, Meta(description="Another AWS endpoint, such as a VPC endpoint.")] | None
-)
 NO_NUL = r"^[^\x00]*$"
 OsText = Annotated[str, Meta(pattern=NO_NUL)]
 """What system calls take: a NUL would end it."""
