@@ -9,7 +9,7 @@ import msgspec
 from job.config import checks
 from job.config.client_checks import method_for, unused
 from job.config.presets import Preset, layered, params_problems, presets
-from job.config.settings import CommonSettings, TokenSettings
+from job.config.settings import CommonSettings, TokenSettings, with_sinks
 from job.config.shape import Cleaner, placeholders
 
 
@@ -21,6 +21,7 @@ class EntryReader:
         self._cleaner = cleaner
         self._presets = presets()
         self._known: dict[str, Preset | None] = {}
+        self._kind = TokenSettings
         table = defaults if isinstance(defaults, dict) else {}
         self._defaults = cleaner.table(table, CommonSettings, "defaults")
 
@@ -40,6 +41,7 @@ class EntryReader:
         except msgspec.ValidationError:
             cleaned = self._cleaner.table(table, TokenSettings, place)
             told = table.keys() - cleaned.keys()
+            self._kind = with_sinks(self._cleaner.sinks.known.values())
             settings = self._converted({"sinks": placeholders(place)["sinks"]} | cleaned)
         self._check(name, settings, table, told)
         return settings
@@ -60,7 +62,12 @@ class EntryReader:
                 self._cleaner.tell(f"{where}.{key}" if key else where, text)
 
     def _converted(self, table: Mapping[str, Any]) -> TokenSettings:
-        return msgspec.convert(self._merged(table), TokenSettings, dec_hook=self._cleaner.values)
+        merged = self._merged(table)
+        read = msgspec.convert(merged, self._kind, dec_hook=self._cleaner.values)
+        if self._kind is TokenSettings:
+            return read
+        # Settings of two loads are equal only if they are of one type.
+        return TokenSettings(**msgspec.structs.asdict(read))
 
     def _preset(self, name: object) -> Preset | None:
         """Return a provider by its name; each is read from its file once."""

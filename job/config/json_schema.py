@@ -8,17 +8,26 @@ from typing import Any
 
 import msgspec
 
-from job.config.settings import ConfigFile
+from job.config.settings import ConfigFile, extended, with_sinks
+from job.config.shape import tables_of
+from job.core.errors import ConfigError
+from job.sinks.kinds import SinkTypes
+from job.sinks.settings import SinkSettings
 from job.values import Table, schema_of, written
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema, with defaults that are values as they would be written."""
-    schema = msgspec.json.schema(ConfigFile, schema_hook=schema_of)
-    for kind in _tables(Table):
-        keys = schema["$defs"].get(kind.__name__, {}).get("properties", {})
+    """Return the schema, with defaults that are values as they would be written.
+
+    Every plug-in that is installed is in it; raises ConfigError for one that can't be loaded.
+    """
+    token: Any = with_sinks(_all_sinks())
+    file = extended(ConfigFile, "tokens", dict[str, token])
+    schema = msgspec.json.schema(file, schema_hook=schema_of)
+    for kind in {*_tables(file), *_tables(token)}:
+        keys = schema["$defs"][kind.__name__]["properties"]
         texts = _descriptions(kind)
-        for field in msgspec.structs.fields(kind) if keys else ():
+        for field in msgspec.structs.fields(kind):
             if field.name in texts:
                 _described(keys[field.name])["description"] = texts[field.name]
             if field.default_factory is not msgspec.NODEFAULT:
@@ -27,10 +36,20 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
+def _all_sinks() -> list[type[SinkSettings]]:
+    types = SinkTypes()
+    try:
+        return [types.named(name) for name in dict.fromkeys([*types.known, *types.plugins])]
+    except ValueError as error:
+        raise ConfigError([f"sinks: {error}"]) from None
+
+
 def _tables(kind: type[Table]) -> Iterator[type[Table]]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from _tables(each)
+    """Yield a table and those that its keys hold."""
+    yield kind
+    for field in msgspec.structs.fields(kind):
+        for each in itertools.chain(*tables_of(field.type)):
+            yield from _tables(each)
 
 
 def _described(key: dict[str, Any]) -> dict[str, Any]:

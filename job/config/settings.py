@@ -4,17 +4,22 @@ The JSON Schema (`freshtoken schema`) and docs/configuration.md are made from th
 the text below each key (job/config/json_schema.py).
 """
 
-from typing import Annotated, Literal
+import functools
+import operator
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-from msgspec import Meta
+from msgspec import Meta, defstruct
 
 from job.config.watch_settings import Hooks, HttpSettings
 from job.core.rate import Rate
 from job.credentials.settings import AssertionSettings, SecretSettings
 from job.oauth.settings import RequestSettings
-from job.sinks.kinds import AnySinkSettings
+from job.sinks.kinds import OwnSinkSettings
+from job.sinks.settings import SinkSettings
 from job.values import Duration, FilePath, Lifetime, Table, Timeout, default
 
+T = TypeVar("T", bound=Table)
 Reissue = Literal["independent", "revokes_previous", "same_until_expiry"]
 
 
@@ -95,7 +100,7 @@ class TokenSettings(CommonSettings, frozen=True, kw_only=True):
     """Where the key that signs assertions comes from: PEM or JWK."""
     client_assertion: AssertionSettings | None = None
     """Where an assertion that others make comes from."""
-    sinks: Annotated[tuple[AnySinkSettings, ...], Meta(min_length=1)]
+    sinks: Annotated[tuple[OwnSinkSettings, ...], Meta(min_length=1)]
     """The places where readers find the token."""
 
 
@@ -105,3 +110,27 @@ class ConfigFile(Table, frozen=True, kw_only=True):
     tokens: dict[str, TokenSettings]
     http: HttpSettings | None = None
     defaults: CommonSettings = default(CommonSettings())
+
+
+def with_sinks(kinds: Iterable[type[SinkSettings]]) -> type[TokenSettings]:
+    """Return TokenSettings with sinks of these kinds, some of which may be plug-ins."""
+    kind: Any = functools.reduce(operator.or_, kinds)
+    if kind == OwnSinkSettings:
+        return TokenSettings
+    metadata = get_type_hints(TokenSettings, include_extras=True)["sinks"].__metadata__
+    return extended(TokenSettings, "sinks", Annotated[tuple[kind, ...], *metadata])
+
+
+def extended(table: type[T], key: str, hint: Any) -> type[T]:  # noqa: ANN401  # a type
+    """Return a table in which a key has another type."""
+    made: Any = defstruct(
+        table.__name__,
+        [(key, hint)],
+        bases=(table,),
+        namespace={"__doc__": table.__doc__},
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    kind: type[T] = made
+    return kind

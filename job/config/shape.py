@@ -3,7 +3,6 @@
 What a key may hold is read from the types, which is slow: only tables with a mistake come here.
 """
 
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from msgspec import inspect
 
 from job.config import checks
 from job.config.settings import CommonSettings, TokenSettings
-from job.sinks.kinds import sink_types
+from job.sinks.kinds import SinkTypes
 from job.values import Table, schema_of, value_reader
 
 WORDS = {
@@ -45,8 +44,7 @@ class Problem(NamedTuple):
 
 def placeholders(place: str) -> dict[str, Any]:
     """Stand in for what is missing or wrong, so that all the rest is checked in the same run."""
-    sinks = [{"type": "file", "path": place}]
-    return {"client_id": "-", "client_secret": {"file": "-"}, "sinks": sinks}
+    return {"client_id": "-", "client_secret": {"file": "-"}, "sinks": [_stand_in(place)]}
 
 
 class Cleaner:
@@ -56,6 +54,7 @@ class Cleaner:
         """Clean nothing yet; relative paths start at `folder`."""
         self.problems: list[Problem] = []
         self.values = value_reader(folder)
+        self.sinks = SinkTypes()
 
     def tell(self, place: str, text: str) -> None:
         """Note what is wrong at a place, and the cure."""
@@ -64,17 +63,16 @@ class Cleaner:
     def table(self, table: Mapping[str, Any], kind: type[Table], place: str) -> dict[str, Any]:
         """Return the keys of a table that are right."""
         self.problems += unknown_keys(table, kind, place)
-        hints = typing.get_type_hints(kind, include_extras=True)
         cleaned = {}
         for field in msgspec.structs.fields(kind):
-            where, hint, before = f"{place}.{field.name}", hints[field.name], len(self.problems)
+            where, before = f"{place}.{field.name}", len(self.problems)
             if field.name in table:
-                value = self._value(table[field.name], hint, where)
+                value = self._value(table[field.name], field.type, where)
                 # Sinks that are wrong have a stand-in.
                 if len(self.problems) == before or field.name == "sinks":
                     cleaned[field.name] = value
             elif field.required:
-                self.tell(where, f"is missing; it must be {_expected(hint)}")
+                self.tell(where, f"is missing; it must be {_expected(field.type)}")
         return cleaned
 
     def _value(self, value: object, hint: object, where: str) -> object:
@@ -106,20 +104,29 @@ class Cleaner:
         """Return what is right of a list of sinks, each of which names its type."""
         if not isinstance(value, list) or not value:
             self.tell(where, f"must be a list of one or more tables, such as [[{where}]]")
-            return [{"type": "file", "path": where}]
-        cleaned, kinds = [], sink_types()
-        for number, sink in enumerate(value, 1):
-            place = f"{where}[{number}]"
-            kind = kinds.get(str(sink.get("type"))) if isinstance(sink, dict) else None
-            if kind is None:
-                known = " or ".join(f'"{name}"' for name in kinds)
-                self.tell(f"{place}.type", f"must be {known}")
-                cleaned.append({"type": "file", "path": place})
-                continue
-            rest = {key: setting for key, setting in sink.items() if key != "type"}
-            stand_in = {f.name: place for f in msgspec.structs.fields(kind) if f.required}
-            cleaned.append({"type": sink["type"]} | stand_in | self.table(rest, kind, place))
+            return [_stand_in(where)]
+        return [self._sink(sink, f"{where}[{number}]") for number, sink in enumerate(value, 1)]
+
+    def _sink(self, sink: object, place: str) -> dict[str, Any]:
+        """Return what is right of a sink, with a stand-in for what is not."""
+        table = sink if isinstance(sink, dict) else {}
+        try:
+            kind = self.sinks.named(str(table.get("type")))
+        except ValueError as error:
+            self.tell(f"{place}.type", str(error))
+            return _stand_in(place)
+        stand_in = {f.name: place for f in msgspec.structs.fields(kind) if f.required}
+        rest = {key: setting for key, setting in table.items() if key != "type"}
+        cleaned = {"type": table["type"]} | stand_in | self.table(rest, kind, place)
+        try:
+            msgspec.convert(cleaned, kind, dec_hook=self.values)
+        except msgspec.ValidationError:  # a key of a plug-in that must be given, and is not a text
+            return _stand_in(place)
         return cleaned
+
+
+def _stand_in(place: str) -> dict[str, Any]:
+    return {"type": "file", "path": place}
 
 
 def tables_of(hint: object) -> tuple[list[type[Table]], list[type[Table]]]:

@@ -8,7 +8,7 @@ from job.config import checks
 from job.config.shape import Problem
 from job.core.errors import ConfigError
 from job.oauth.auth_methods import METHODS, methods_with
-from job.sinks.kinds import sink_types
+from job.sinks.kinds import SinkTypes, sink_types
 
 DEFAULT_PATHS = ("freshtoken.toml", "/etc/freshtoken/freshtoken.toml")
 ENVIRONMENT_KEYS = {
@@ -102,11 +102,15 @@ def _utf_8(text: str) -> str:
 
 def _sink_from(text: str, layout: str) -> dict[str, str]:
     word, _, place = text.partition(":")
-    for kind, settings in sink_types().items():
-        known, _, key = settings.variable.partition(":")
-        if word == known:
-            return {"type": kind, key.lower(): place, "format": layout}
-    return {"type": word, "format": layout}
+    types = SinkTypes()
+    own = (kind for kind, one in types.known.items() if one.variable.startswith(f"{word}:"))
+    kind = next(own, word.replace("-", "_"))
+    sink = {"type": kind, "format": layout}
+    try:
+        known, _, key = types.named(kind).variable.partition(":")
+    except ValueError:  # loading tells of it
+        return sink
+    return sink | ({key.lower(): place} if word == known else {"type": ""})
 
 
 def _as_variable(problem: Problem, token: str) -> Problem:
@@ -117,10 +121,12 @@ def _as_variable(problem: Problem, token: str) -> Problem:
     if last in {"format", "template"}:
         return Problem(VARIABLES["format"], "must be json, raw, header or env")
     sinks = [settings.variable for settings in sink_types().values()]
+    if last == "type" and not text.startswith("must be "):
+        return Problem(VARIABLES["sinks"], text)
     if last in {"type", "sinks", *(one.partition(":")[2].lower() for one in sinks)}:
         text = f"must be {' or '.join(sinks)}, several with commas"
     elif root == "sinks":
-        text = "names one place twice"
+        text = f"{last} {text}" if last != key else "names one place twice"
     elif root in BY_FILE_ONLY:
         cure = "such a client needs a file; see `freshtoken init`"
         return Problem(VARIABLES["auth_method"], cure)

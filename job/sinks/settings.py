@@ -41,7 +41,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
         Two sinks collide if one's place is the beginning of the other's, or the same.
         """
         given = (field.name for field in msgspec.structs.fields(self) if field.required)
-        return (self.variable, *(str(getattr(self, name)) for name in given))
+        return (str(self.__struct_config__.tag), *(str(getattr(self, name)) for name in given))
 
     @property
     def local_path(self) -> str | None:
