@@ -1,19 +1,46 @@
-"""What all sources of secrets share: how content becomes a secret, and how its lack is told."""
+"""What all sources of secrets share: how a kind is described, and how content becomes a secret."""
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from job.aws.clients import AwsClients
 from job.core.errors import SecretUnavailable
+from job.core.ports import SecretSource
 from job.core.secret import Secret
+from job.credentials.settings import SecretSettings
 
 MAX_SECRET_BYTES = 65_536
 
 
-class DearSource:
-    """Base of sources whose asking costs money, time or a person's attention.
+def _none(_: SecretSettings) -> Iterator[tuple[str, str]]:
+    yield from ()
 
-    `look_s` is how often such a one may be asked just to notice a change, by default never.
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of source. `key` names its place in a table, `goes_with` are further keys it takes.
+
+    `source` makes one out of its settings. `is_variable`: the place is an environment variable.
+    `is_free`: reading it costs nothing and runs nothing. `is_file`: `check` should be able to read
+    it. `problems` yields what else is wrong with its settings: the key, and what to do.
+    """
+
+    key: str
+    source: Callable[[Any, Mapping[str, str], AwsClients], SecretSource]
+    goes_with: tuple[str, ...] = ()
+    is_variable: bool = False
+    is_free: bool = False
+    is_file: bool = False
+    problems: Callable[[SecretSettings], Iterator[tuple[str, str]]] = _none
+
+
+class CostlySource:
+    """Base of sources that cost money, time or a person's attention each time they are asked.
+
+    `look_s` is how often one may be asked just to notice a change, by default never.
     """
 
     look_s: ClassVar[float] = math.inf

@@ -4,7 +4,7 @@ from job.core.clock import Clock, system_clock
 from job.core.errors import SecretUnavailable
 from job.core.ports import SecretSource
 from job.core.secret import Secret
-from job.credentials.base import DearSource
+from job.credentials.base import CostlySource
 
 
 class WatchedSecret:
@@ -67,7 +67,7 @@ class _Watch:
 
     def __init__(self, source: SecretSource) -> None:
         self._source = source
-        self._look_s = source.look_s if isinstance(source, DearSource) else 0.0
+        self._look_s = source.look_s if isinstance(source, CostlySource) else 0.0
         self._looked_at: float | None = None
         self._is_asked = False
         self.last: Secret | None = None
