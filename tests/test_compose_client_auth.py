@@ -15,12 +15,12 @@ from certificates import client_certificate
 from fakes import START, FakeClock
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
+from loading import tokens_of
 from token_server import Seen, TokenServer, authority
 
 from job.compose.client_auth import proof_of
 from job.compose.token_source import key_of, source_of
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import ExchangeError
 from job.core.secret import Secret

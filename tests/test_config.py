@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loading import tokens_of
 
-from job.config import Config, tokens_of
+from job.config import Config
 from job.config.presets import presets
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.shape import Problem

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 from consumers import PAGE, Api, examples, need, placed
+from loading import tokens_of
 from running import once, stored, table
 
 from freshtoken_reader.cache import MIN_VALIDITY_S
-from job.config import tokens_of
 from job.core.secret import Secret
 from job.demo.server import AuthorizationServer, Client
 

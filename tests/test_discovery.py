@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from fakes import START
+from loading import tokens_of
 from token_server import TokenServer, answer, stall
 from token_server import token as token_answer
 
 from job.compose.client_auth import chosen, published
 from job.compose.token_source import exchange_of, key_of, source_of
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.clock import Moment
 from job.core.errors import (

@@ -13,7 +13,6 @@ from job.config.settings import ConfigFile, TokenSettings
 from job.config.shape import Cleaner, Problem, unknown_keys
 from job.config.watch_checks import of_http
 from job.config.watch_settings import HttpSettings
-from job.core.errors import ConfigError
 
 Entries = Iterable[tuple[str, Any]]
 
@@ -25,20 +24,6 @@ class Config:
     tokens: Mapping[str, TokenSettings]
     origin: str = ""
     http: HttpSettings | None = None
-
-
-def tokens_of(
-    raw: Mapping[str, Any], folder: str = "", environ: Mapping[str, str] | None = None
-) -> Mapping[str, TokenSettings]:
-    """Return the settings of each token of a parsed file; raises ConfigError with all problems.
-
-    Relative paths start at `folder`. With `environ`, variables that are to hold client secrets
-    must be set in it.
-    """
-    config, problems = examined(*divided(raw), folder, environ)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(map(str, problems))))
-    return config.tokens
 
 
 def divided(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Entries]:
@@ -54,7 +39,8 @@ def examined(
 ) -> tuple[Config, list[Problem]]:
     """Return the configuration and what is wrong with it; with problems, it has gaps.
 
-    `head` is all of a parsed file but its entries; the rest is as in `tokens_of`.
+    `head` is all of a parsed file but its entries. Relative paths start at `folder`. With
+    `environ`, variables that are to hold client secrets must be set in it.
     """
     cleaner = Cleaner(folder)
     for key in ("defaults", "tokens"):

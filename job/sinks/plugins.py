@@ -1,5 +1,6 @@
 """Sinks that other distributions bring, found by their entry points (docs/extending.md)."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,9 @@ class PluginSinkSettings(SinkSettings, frozen=True, kw_only=True):
     variable = ""
     """A plug-in that leaves this empty is for files only."""
 
+    @abstractmethod
     def store(self) -> Store:
         """Return the store that these settings describe; it touches nothing yet."""
-        raise NotImplementedError
 
 
 def installed() -> Mapping[str, "EntryPoint"]:
