@@ -6,7 +6,8 @@ import pytest
 
 from job.config import checks
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.shape import Cleaner, Problem
+from job.config.shape import Cleaner
+from job.core.errors import Problem
 from job.credentials.settings import SecretSettings
 from job.sinks.file import FileSinkSettings
 from job.sinks.kinds import AnySinkSettings

@@ -15,8 +15,7 @@ from loading import tokens_of
 from job.config import Config
 from job.config.presets import presets
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.shape import Problem
-from job.core.errors import ConfigError
+from job.core.errors import ConfigError, Problem
 from job.credentials.settings import SecretSettings
 from job.inventory.kinds import load
 from job.sinks.file import FileSinkSettings

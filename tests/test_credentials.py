@@ -15,8 +15,8 @@ from places import example
 
 from job.aws.clients import AwsClients
 from job.compose.tools import Tools
-from job.config.shape import Cleaner, Problem
-from job.core.errors import ConfigError, SecretUnavailable
+from job.config.shape import Cleaner
+from job.core.errors import ConfigError, Problem, SecretUnavailable
 from job.core.secret import Secret
 from job.credentials.aws import WebIdentityToken
 from job.credentials.kinds import kind_of, problems_of

@@ -10,9 +10,10 @@ import msgspec
 from job.config import checks, limit_checks
 from job.config.entry import EntryReader
 from job.config.settings import ConfigFile, TokenSettings
-from job.config.shape import Cleaner, Problem, unknown_keys
+from job.config.shape import Cleaner, unknown_keys
 from job.config.watch_checks import of_http
 from job.config.watch_settings import HttpSettings
+from job.core.errors import Problem
 
 Entries = Iterable[tuple[str, Any]]
 

@@ -4,13 +4,14 @@ What a key may hold is read from the types, which is slow: only tables with a mi
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import inspect
 
 from job.config import checks
 from job.config.settings import CommonSettings, TokenSettings
+from job.core.errors import Problem
 from job.sinks.kinds import SinkTypes
 from job.values import Table, schema_of, value_reader
 
@@ -29,17 +30,6 @@ BOUNDS = {
     "exclusiveMaximum": "under",
     "maximum": "at most",
 }
-
-
-class Problem(NamedTuple):
-    """What is wrong at a place, and the cure; never a value that could be a secret."""
-
-    place: str
-    text: str
-
-    def __str__(self) -> str:
-        """Give the line that people read."""
-        return f"{self.place}: {self.text}"
 
 
 def placeholders(place: str) -> dict[str, Any]:

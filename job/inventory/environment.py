@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from job.config import checks
-from job.config.shape import Problem
-from job.core.errors import ConfigError
+from job.core.errors import ConfigError, Problem
 from job.oauth.auth_methods import METHODS, methods_with
 from job.sinks.kinds import SinkTypes, sink_types
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from job.config import Config, examined
 from job.core.errors import ConfigError
+from job.core.ports import Inventory
 from job.inventory.environment import DEFAULT_PATHS, VARIABLES, Environment
 from job.inventory.toml_file import TomlFile
 
 
-def chosen(path: str | None, environ: Mapping[str, str]) -> TomlFile | Environment:
+def chosen(path: str | None, environ: Mapping[str, str]) -> Inventory:
     """Return the inventory at `path`, or else in the default files, or else in `environ`.
 
     Raises ConfigError where that is not one.

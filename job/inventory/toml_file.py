@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from job.config import divided
-from job.config.shape import Problem
-from job.core.errors import ConfigError
+from job.core.errors import ConfigError, Problem
 
 
 class TomlFile:
