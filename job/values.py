@@ -146,12 +146,12 @@ def written(value: Any) -> object:  # noqa: ANN401  # whichever value it is
 
 
 def default(value: T) -> T:
-    """Give a key a default that is a value; msgspec's own schema can't show such a one."""
+    """Give a key a default that is a value; json_schema adds it, since msgspec can't show it."""
     return field(default_factory=lambda: value)
 
 
 def numbered(key: str, value: T | tuple[T, ...] | None) -> Iterator[tuple[str, T]]:
-    """Yield what a key holds with its place: one, none, or a list that counts from 1."""
+    """Yield each value of a key with its place: one, none, or a list counted from 1."""
     if isinstance(value, tuple):
         yield from ((f"{key}[{number}]", one) for number, one in enumerate(value, 1))
     elif value is not None:
@@ -172,4 +172,4 @@ class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file: unknown keys are errors."""
 
     otherwise: ClassVar[str] = "must be a table"
-    """What to say of anything else that is written in its place."""
+    """What to report for anything else in its place."""

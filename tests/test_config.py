@@ -195,7 +195,7 @@ def test_no_configuration_at_all_says_how_to_begin(folder: Path) -> None:
         (b"client_secret = hunter2hunter2", "is not TOML: Invalid value (at line 1, column 17)"),
         (b"a = " + b"9" * 5000, "is not TOML: Exceeds the limit"),
         (b"a = " + b"[" * 5000, "is not TOML: maximum recursion depth exceeded"),
-        (b'a = "hunter2hunter2 \xff"', "is not UTF-8 text; write it anew"),
+        (b'a = "hunter2hunter2 \xff"', "is not UTF-8 text; save it as UTF-8"),
     ],
 )
 def test_a_file_that_is_no_toml_is_one_problem(

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from job.config import checks, limit_checks
+from job.config import checks
 from job.config.entry import EntryReader
 from job.config.settings import ConfigFile, TokenSettings
 from job.config.shape import Cleaner, unknown_keys
-from job.config.watch_checks import of_http
+from job.config.watch_checks import address_of
 from job.config.watch_settings import HttpSettings
 from job.core.errors import Problem
 
@@ -53,7 +53,7 @@ def examined(
     if not tokens and "tokens" not in head:
         cleaner.tell("tokens", "there is none; add one, such as [tokens.tiki]")
     http = _http(head, cleaner)
-    found = itertools.chain(checks.of_places(tokens), limit_checks.of_shared(tokens))
+    found = itertools.chain(checks.of_places(tokens), checks.of_limits(tokens))
     unset = checks.of_environment(tokens, environ) if environ is not None else ()
     cleaner.problems += itertools.starmap(Problem, itertools.chain(found, unset))
     return Config(tokens, http=http), cleaner.problems
@@ -71,5 +71,6 @@ def _http(head: Mapping[str, Any], cleaner: Cleaner) -> HttpSettings | None:
     if len(cleaner.problems) > before:
         return None
     http = msgspec.convert(cleaned, HttpSettings)
-    cleaner.problems += (Problem(f"http.{key}", text) for key, text in of_http(http))
+    if address_of(http.listen) is None:
+        cleaner.tell("http.listen", 'must be HOST:PORT, such as "127.0.0.1:9464" or "[::1]:9464"')
     return http

@@ -1,7 +1,7 @@
 """What all sources of secrets share: how a kind is described, and how content becomes a secret."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,17 +15,13 @@ from job.credentials.settings import SecretSettings
 MAX_SECRET_BYTES = 65_536
 
 
-def _none(_: SecretSettings) -> Iterator[tuple[str, str]]:
-    yield from ()
-
-
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of source. `key` names its place in a table, `goes_with` are further keys it takes.
+    """A kind of source. `key` names it in a table, `goes_with` are further keys that it takes.
 
-    `source` makes one out of its settings. `is_variable`: the place is an environment variable.
-    `is_free`: reading it costs nothing and runs nothing. `is_file`: `check` should be able to read
-    it. `problems` yields what else is wrong with its settings: the key, and what to do.
+    `source` makes one from its settings, the environment and the AWS clients. `is_variable`: it is
+    an environment variable. `is_free`: reading it costs nothing and runs nothing. `is_file`:
+    `check` should be able to read it. `problems` yields what else is wrong: the key, what to do.
     """
 
     key: str
@@ -34,7 +30,7 @@ class Kind:
     is_variable: bool = False
     is_free: bool = False
     is_file: bool = False
-    problems: Callable[[SecretSettings], Iterator[tuple[str, str]]] = _none
+    problems: Callable[[SecretSettings], Iterable[tuple[str, str]]] = lambda _: ()
 
 
 class CostlySource:
@@ -51,7 +47,9 @@ def secret_of(content: bytes, place: str) -> Secret:
     if len(content) > MAX_SECRET_BYTES:
         raise unavailable(f"{place} gives over {MAX_SECRET_BYTES} bytes", "give the secret alone")
     value = None
-    with suppress(UnicodeDecodeError):  # it holds the whole secret: no error may hang on it
+    with suppress(
+        UnicodeDecodeError
+    ):  # the error holds the whole secret, so nothing may be chained to it
         value = content.decode().strip("\r\n")
     if value is None:
         raise unavailable(f"{place} does not give UTF-8 text", "give the secret alone")

@@ -44,6 +44,6 @@ def _read(path: str) -> dict[str, Any]:
         cure = "check the path and its permissions, or write one with `freshtoken init`"
         raise ConfigError([f"{path}: cannot be read ({reason}); {cure}"]) from None
     except UnicodeDecodeError:
-        raise ConfigError([f"{path}: is not UTF-8 text; write it anew"]) from None
+        raise ConfigError([f"{path}: is not UTF-8 text; save it as UTF-8"]) from None
     except (ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: is not TOML: {error}"]) from None

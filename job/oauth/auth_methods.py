@@ -1,4 +1,4 @@
-"""The ways in which a client proves itself: what each needs, what goes with it, how it is made.
+"""The client authentication methods: what each needs, what goes with it, how it is made.
 
 requests, PyJWT and cryptography are loaded when a token is asked for, and only if a method needs
 them.
@@ -42,10 +42,10 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One auth_method. `needs` are the keys it can't do without, `takes` those that go with it.
+    """One auth_method. `needs` are the keys that it requires, `takes` those that go with it.
 
-    `make` gives what signs the requests of a client. `better` are the methods that use the same
-    proof, the best one first, where the metadata of an issuer may choose among them.
+    `make` makes what signs the requests of a client. `better` are the methods for the same proof,
+    best first, among which the metadata of an issuer may choose.
     """
 
     make: "Callable[[Client], AuthBase]"
@@ -152,22 +152,22 @@ def _rules(client: Client) -> "AssertionRules":
 
 SECRET, CERTIFICATE = ("client_id", "client_secret"), ("client_id", "certificate_file", "key_file")
 SIGNED = ("signing_alg", "assertion_in", "assertion_audience", "assertion_typ", "assertion_claims")
-# In the body there is no doubt about its encoding (OAuth 2.1 section 2.5.1 prefers it, too).
-BY_SECRET: tuple[AuthMethod, ...] = (
-    "client_secret_post",
-    "client_secret_basic",
-    "client_secret_jwt",
-)
-BY_CERTIFICATE: tuple[AuthMethod, ...] = ("tls_client_auth", "self_signed_tls_client_auth")
 METHODS: Mapping[AuthMethod, Method] = {
-    "client_secret_basic": Method(_basic, SECRET, better=BY_SECRET),
+    "client_secret_basic": Method(
+        _basic,
+        SECRET,
+        # The body leaves no doubt about encoding (OAuth 2.1 section 2.5.1 prefers it, too).
+        better=("client_secret_post", "client_secret_basic", "client_secret_jwt"),
+    ),
     "client_secret_post": Method(_post, SECRET),
     "client_secret_jwt": Method(_signed_by_secret, SECRET, SIGNED),
     "private_key_jwt": Method(
         _signed_by_key, ("client_id", "private_key"), ("key_id", *SIGNED, "certificate_file")
     ),
     "client_assertion": Method(_foreign, ("client_assertion",), ("assertion_in",)),
-    "tls_client_auth": Method(_id_only, CERTIFICATE, better=BY_CERTIFICATE),
+    "tls_client_auth": Method(
+        _id_only, CERTIFICATE, better=("tls_client_auth", "self_signed_tls_client_auth")
+    ),
     "self_signed_tls_client_auth": Method(_id_only, CERTIFICATE),
     "none": Method(_id_only, ("client_id",)),
 }
@@ -177,7 +177,7 @@ PROOFS: Mapping[str, AuthMethod] = {
     "private_key": "private_key_jwt",
     "client_assertion": "client_assertion",
 }
-"""The keys that say where a proof comes from, and what one that has it does unless told else."""
+"""The keys that say where a proof comes from, each with the default method for it."""
 
 
 def methods_with(key: str) -> Iterator[AuthMethod]:
