@@ -241,7 +241,7 @@ def test_rules_of_the_request(keys: dict[str, Any], problems: list[tuple[str, st
         ),
         (
             FileSinkSettings(path="a", format="template", template='{"t": "{access_token}"'),
-            [("template", "has a brace without its fellow; write {{ and }} for braces")],
+            [("template", "has an unmatched brace; write {{ and }} for braces")],
         ),
     ],
 )

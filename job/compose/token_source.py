@@ -10,7 +10,7 @@ from job.config.settings import CommonSettings, TokenSettings
 from job.core.ports import TokenSource
 from job.core.tokens import Token, request_key
 from job.credentials.watched import WatchedSecret
-from job.oauth.auth_methods import METHODS, Client, TokenEndpoint
+from job.oauth.auth_methods import METHODS, OAuthClient, TokenEndpoint
 
 if TYPE_CHECKING:
     from job.oauth.exchange import ClientCredentials
@@ -86,7 +86,7 @@ class Exchanges:
         from job.oauth import exchange, request  # noqa: PLC0415  # 0.1 s of CPU
 
         settings, tools = self.settings, self.tools
-        client = Client(settings, settings.client_id, self.proof, endpoint, tools.clock)
+        client = OAuthClient(settings, settings.client_id, self.proof, endpoint, tools.clock)
         return exchange.ClientCredentials(
             request.TokenRequest(
                 endpoint.token_url,

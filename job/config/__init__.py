@@ -1,4 +1,4 @@
-"""From entries to settings, or to every problem at once with place and cure."""
+"""From entries to settings, or to all problems at once, each with its place and what to do."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ class Config:
 
 
 def divided(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Entries]:
-    """Return what a parsed file says of all tokens, and its entries."""
+    """Return what a parsed file says about all tokens, and its entries."""
     tokens = raw.get("tokens", {})
     if not isinstance(tokens, dict):
         return {**raw}, ()
@@ -38,10 +38,10 @@ def divided(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Entries]:
 def examined(
     head: Mapping[str, Any], entries: Entries, folder: str, environ: Mapping[str, str] | None
 ) -> tuple[Config, list[Problem]]:
-    """Return the configuration and what is wrong with it; with problems, it has gaps.
+    """Return the configuration and its problems; if there are any, it has gaps.
 
-    `head` is all of a parsed file but its entries. Relative paths start at `folder`. With
-    `environ`, variables that are to hold client secrets must be set in it.
+    `head` is a parsed file without its entries. Relative paths start at `folder`. If `environ` is
+    given, the variables of client secrets must be set in it.
     """
     cleaner = Cleaner(folder)
     for key in ("defaults", "tokens"):
@@ -60,14 +60,10 @@ def examined(
 
 
 def _http(head: Mapping[str, Any], cleaner: Cleaner) -> HttpSettings | None:
-    """Return where HTTP is answered, if it is."""
     if "http" not in head:
         return None
-    if not isinstance(head["http"], dict):
-        cleaner.tell("http", HttpSettings.otherwise)
-        return None
     before = len(cleaner.problems)
-    cleaned = cleaner.table(head["http"], HttpSettings, "http")
+    cleaned = cleaner.one(head["http"], HttpSettings, "http")
     if len(cleaner.problems) > before:
         return None
     http = msgspec.convert(cleaned, HttpSettings)

@@ -1,4 +1,4 @@
-"""Whether a table of the file has the right keys, each of the right type; else what is wrong.
+"""Checks that a table of the file has the right keys, each of the right type.
 
 What a key may hold is read from the types, which is slow: only tables with a mistake come here.
 """
@@ -33,7 +33,7 @@ BOUNDS = {
 
 
 def placeholders(place: str) -> dict[str, Any]:
-    """Stand in for what is missing or wrong, so that all the rest is checked in the same run."""
+    """Return stand-ins for what is missing or wrong: the rest is checked in the same run."""
     return {"client_id": "-", "client_secret": {"file": "-"}, "sinks": [_stand_in(place)]}
 
 
@@ -47,11 +47,11 @@ class Cleaner:
         self.sinks = SinkTypes()
 
     def tell(self, place: str, text: str) -> None:
-        """Note what is wrong at a place, and the cure."""
+        """Add a problem."""
         self.problems.append(Problem(place, text))
 
     def table(self, table: Mapping[str, Any], kind: type[Table], place: str) -> dict[str, Any]:
-        """Return the keys of a table that are right."""
+        """Return the valid keys of a table."""
         self.problems += unknown_keys(table, kind, place)
         cleaned = {}
         for field in msgspec.structs.fields(kind):
@@ -66,17 +66,17 @@ class Cleaner:
         return cleaned
 
     def _value(self, value: object, hint: object, where: str) -> object:
-        """Return what is right of the value of a key."""
+        """Return the valid part of the value of a key."""
         one, listed = tables_of(hint)
         if any(kind.__struct_config__.tag for kind in listed):
             return self._tagged(value, where)
         if isinstance(value, list) and value and listed:
             return [
-                self._one(each, listed[0], f"{where}[{number}]")
+                self.one(each, listed[0], f"{where}[{number}]")
                 for number, each in enumerate(value, 1)
             ]
         if one:
-            return self._one(value, one[0], where)
+            return self.one(value, one[0], where)
         try:
             msgspec.convert(value, hint, dec_hook=self.values)
         except msgspec.ValidationError as error:
@@ -84,21 +84,22 @@ class Cleaner:
             self.tell(where, told or f"must be {_expected(hint)}")
         return value
 
-    def _one(self, value: object, kind: type[Table], where: str) -> object:
+    def one(self, value: object, kind: type[Table], where: str) -> object:
+        """Return the valid keys of what should be a table."""
         if isinstance(value, dict):
             return self.table(value, kind, where)
         self.tell(where, kind.otherwise)
         return value
 
     def _tagged(self, value: object, where: str) -> list[dict[str, Any]]:
-        """Return what is right of a list of sinks, each of which names its type."""
+        """Return the valid part of a list of sinks, each of which names its type."""
         if not isinstance(value, list) or not value:
             self.tell(where, f"must be a list of one or more tables, such as [[{where}]]")
             return [_stand_in(where)]
         return [self._sink(sink, f"{where}[{number}]") for number, sink in enumerate(value, 1)]
 
     def _sink(self, sink: object, place: str) -> dict[str, Any]:
-        """Return what is right of a sink, with a stand-in for what is not."""
+        """Return the valid part of a sink, with stand-ins for the rest."""
         table = sink if isinstance(sink, dict) else {}
         try:
             kind = self.sinks.named(str(table.get("type")))
@@ -133,7 +134,7 @@ def _classes(options: Sequence[inspect.Type]) -> list[type[Table]]:
 
 
 def _options(info: inspect.Type) -> Iterator[inspect.Type]:
-    """Yield what a type may be."""
+    """Yield the members of a union, or the type itself."""
     if isinstance(info, inspect.Metadata):
         yield from _options(info.type)
     elif isinstance(info, inspect.UnionType):
@@ -159,7 +160,7 @@ def unknown_keys(table: Mapping[str, Any], kind: type[Table], place: str) -> Ite
 
 
 def _expected(hint: object) -> str:
-    """Say in words for people what a type asks for."""
+    """Describe in words what a type accepts."""
     schema = msgspec.json.schema(hint, schema_hook=schema_of)
     kinds = [kind for kind in _kinds(schema) if kind.get("type") != "null"]
     return " or ".join(dict.fromkeys(map(_words, kinds)))

@@ -1,4 +1,4 @@
-"""The kinds of source, and what follows from which one a table names.
+"""The kinds of source, and what follows from the one that a table names.
 
 No message holds a value: a secret may have been pasted where its place belongs.
 """

@@ -31,7 +31,7 @@ class TomlFile:
         yield from self._entries
 
     def explained(self, problems: Iterable[Problem]) -> Iterable[Problem]:
-        """Return what is wrong as it is: places are those of the file."""
+        """Return the problems unchanged: their places are those of the file."""
         return problems
 
 

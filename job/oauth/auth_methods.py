@@ -30,7 +30,7 @@ class TokenEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class OAuthClient:
     """A client, what proves it, and the endpoint that it speaks to."""
 
     settings: RequestSettings
@@ -48,7 +48,7 @@ class Method:
     best first, among which the metadata of an issuer may choose.
     """
 
-    make: "Callable[[Client], AuthBase]"
+    make: "Callable[[OAuthClient], AuthBase]"
     needs: tuple[str, ...]
     takes: tuple[str, ...] = ()
     better: tuple[AuthMethod, ...] = ()
@@ -59,27 +59,27 @@ class Method:
         return "assertion_in" in self.takes
 
 
-def _basic(client: Client) -> "AuthBase":
+def _basic(client: OAuthClient) -> "AuthBase":
     from job.oauth import client_auth as auth  # noqa: PLC0415  # 0.1 s of CPU
 
     encoding, scheme = client.settings.basic_encoding, client.settings.authorization_scheme
     return auth.ClientSecretBasic(client.client_id, client.proof.resolve, encoding, scheme)
 
 
-def _post(client: Client) -> "AuthBase":
+def _post(client: OAuthClient) -> "AuthBase":
     from job.oauth import client_auth as auth  # noqa: PLC0415  # as above
 
     names = client.settings.client_id_param, client.settings.client_secret_param
     return auth.ClientSecretPost(client.client_id, client.proof.resolve, *names)
 
 
-def _id_only(client: Client) -> "AuthBase":
+def _id_only(client: OAuthClient) -> "AuthBase":
     from job.oauth import client_auth as auth  # noqa: PLC0415  # as above
 
     return auth.ClientIdOnly(client.client_id, client.proof.resolve)
 
 
-def _signed_by_secret(client: Client) -> "AuthBase":
+def _signed_by_secret(client: OAuthClient) -> "AuthBase":
     def key() -> "SigningKey":
         from job.oauth import keys  # noqa: PLC0415  # 60 ms of CPU
 
@@ -88,7 +88,7 @@ def _signed_by_secret(client: Client) -> "AuthBase":
     return _signed(client, key)
 
 
-def _signed_by_key(client: Client) -> "AuthBase":
+def _signed_by_key(client: OAuthClient) -> "AuthBase":
     def key() -> "SigningKey":
         """Return the key as it is now, and the certificate that names it unless TLS shows that."""
         from job.oauth import keys  # noqa: PLC0415  # as above
@@ -102,19 +102,19 @@ def _signed_by_key(client: Client) -> "AuthBase":
     return _signed(client, key)
 
 
-def _signed(client: Client, key: "Callable[[], SigningKey]") -> "AuthBase":
+def _signed(client: OAuthClient, key: "Callable[[], SigningKey]") -> "AuthBase":
     from job.oauth.assertion import SignedAssertion  # noqa: PLC0415  # 60 ms of CPU
 
     return _asserting(client, SignedAssertion(_rules(client), key, client.clock))
 
 
-def _foreign(client: Client) -> "AuthBase":
+def _foreign(client: OAuthClient) -> "AuthBase":
     from job.oauth.assertion import ForeignAssertion  # noqa: PLC0415  # as above
 
     return _asserting(client, ForeignAssertion(client.proof.resolve, client.clock))
 
 
-def _asserting(client: Client, assertion: Callable[[], Secret]) -> "AuthBase":
+def _asserting(client: OAuthClient, assertion: Callable[[], Secret]) -> "AuthBase":
     """Return the method that puts an assertion where this server looks for it."""
     from job.oauth import client_auth as auth  # noqa: PLC0415  # as above
 
@@ -129,7 +129,7 @@ def _asserting(client: Client, assertion: Callable[[], Secret]) -> "AuthBase":
             return auth.BearerAssertion(assertion)
 
 
-def _rules(client: Client) -> "AssertionRules":
+def _rules(client: OAuthClient) -> "AssertionRules":
     """Return what assertions say. RFC 10070 is for clients of a known issuer.
 
     Where metadata were not asked for, most servers want their token endpoint as the audience.

@@ -58,7 +58,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
             unknown = unknown_template_fields(self.template)
             fields = [name for _, name, _, _ in string.Formatter().parse(self.template)]
         except ValueError:
-            yield "template", "has a brace without its fellow; write {{ and }} for braces"
+            yield "template", "has an unmatched brace; write {{ and }} for braces"
             return
         if unknown:
             known = ", ".join(TEMPLATE_FIELDS)
