@@ -45,13 +45,17 @@ class Method:
     """One auth_method. `needs` are the keys it can't do without, `takes` those that go with it.
 
     `make` gives what signs the requests of a client. `better` are the methods that use the same
-    proof, the best one first, where the metadata of an issuer may choose among them.
+    proof, the best one first, where the metadata of an issuer may choose among them. With
+    `must_be_current` an expired certificate proves nothing. `is_encoded`: the client's values go
+    into a header, which some servers decode and others do not.
     """
 
     make: "Callable[[Client], AuthBase]"
     needs: tuple[str, ...]
     takes: tuple[str, ...] = ()
     better: tuple[AuthMethod, ...] = ()
+    must_be_current: bool = False
+    is_encoded: bool = False
 
     @property
     def asserts(self) -> bool:
@@ -160,14 +164,14 @@ BY_SECRET: tuple[AuthMethod, ...] = (
 )
 BY_CERTIFICATE: tuple[AuthMethod, ...] = ("tls_client_auth", "self_signed_tls_client_auth")
 METHODS: Mapping[AuthMethod, Method] = {
-    "client_secret_basic": Method(_basic, SECRET, better=BY_SECRET),
+    "client_secret_basic": Method(_basic, SECRET, better=BY_SECRET, is_encoded=True),
     "client_secret_post": Method(_post, SECRET),
     "client_secret_jwt": Method(_signed_by_secret, SECRET, SIGNED),
     "private_key_jwt": Method(
         _signed_by_key, ("client_id", "private_key"), ("key_id", *SIGNED, "certificate_file")
     ),
     "client_assertion": Method(_foreign, ("client_assertion",), ("assertion_in",)),
-    "tls_client_auth": Method(_id_only, CERTIFICATE, better=BY_CERTIFICATE),
+    "tls_client_auth": Method(_id_only, CERTIFICATE, better=BY_CERTIFICATE, must_be_current=True),
     "self_signed_tls_client_auth": Method(_id_only, CERTIFICATE),
     "none": Method(_id_only, ("client_id",)),
 }

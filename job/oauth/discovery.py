@@ -2,12 +2,9 @@
 
 import copy
 import threading
-from collections.abc import Callable
 
 from job.core.clock import Clock
-from job.core.errors import ExchangeError, RequestRejected
-from job.core.ports import TokenSource
-from job.core.tokens import Token
+from job.core.errors import ExchangeError
 from job.http.transport import Transport
 from job.oauth.metadata import Metadata, metadata_of, places_of
 from job.oauth.request import get_request
@@ -79,28 +76,3 @@ class Discovery:
         sent_at = self._clock().wall
         reply = self._transport.send(get_request(place))
         return metadata_of(self._issuer, place, TokenResponse(*reply, sent_at))
-
-
-class DiscoveredSource:
-    """A source of tokens whose endpoint the issuer's metadata names."""
-
-    def __init__(self, discovery: Discovery, make: Callable[[Metadata], TokenSource]) -> None:
-        """Ask nothing yet; `make` builds the source that goes with the metadata."""
-        self._discovery = discovery
-        self._make = make
-        self._made: tuple[Metadata, TokenSource] | None = None
-
-    def fetch(self) -> Token:
-        """Return a new token; raises ExchangeError, also for metadata that can't be had."""
-        metadata = self._discovery.metadata()
-        if self._made is None or self._made[0] != metadata:
-            self._made = (metadata, self._make(metadata))
-        try:
-            return self._made[1].fetch()
-        except RequestRejected:
-            self._discovery.doubt(metadata)
-            raise
-
-    def changed(self) -> bool:
-        """Tell whether a request that was rejected is worth another try before its time."""
-        return self._made is not None and self._made[1].changed()
