@@ -14,7 +14,7 @@ from job.compose.refreshers import RefresherSet
 from job.config import Config
 from job.config.client_checks import proofs_of
 from job.config.settings import TokenSettings
-from job.config.watch_checks import EVENTS, address_of, hooks_of, number_of
+from job.config.watch_checks import EVENTS, address_of, hooks_of, signal_named
 from job.config.watch_settings import HookSettings, HttpSettings
 from job.core.errors import ConfigError
 from job.core.events import Event
@@ -154,7 +154,7 @@ class Observers:
             environ = _without_secrets(config, self._refreshers.tools.environ)
             return hook_actions.CommandHook(hook.command, hook.timeout, environ)
         if hook.signal is not None:
-            number = number_of(hook.signal.name) or SIGHUP
+            number = signal_named(hook.signal.name) or SIGHUP
             return hook_actions.SignalHook(hook.signal.pidfile, number)
         tools, url = self._refreshers.tools, hook.webhook or ""
         # The proxy and the authorities of the token, but never the certificate of its client.

@@ -12,7 +12,7 @@ from job.core.secret import Secret
 from job.core.tokens import Token
 from job.credentials.watched import WatchedSecret
 from job.http.transport import Transport
-from job.oauth.introspection import introspected
+from job.oauth.expiry import introspected
 from job.oauth.request import TokenRequest, prepared
 from job.oauth.response import read_token
 from job.oauth.token_response import ResponseRules, TokenResponse

@@ -1,12 +1,12 @@
 """Hooks: what the operator wants done when a token changes, or when its readers are at risk.
 
-Each hook has a thread of its own while it runs, so it delays no refresh and no other hook. A hook
-that fails is tried again with backoff, and a newer occasion replaces one that waits.
+Each hook runs in a thread of its own, so it delays no refresh and no other hook. A hook that fails
+is tried again with backoff, and a newer occasion replaces one that waits.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
 from job.core.clock import Clock
@@ -44,14 +44,7 @@ class Occasion:
 
     def facts(self) -> dict[str, str | int | None]:
         """Return what a hook is given, by the names of docs/hooks.md."""
-        return {
-            "event": self.event,
-            "token": self.token,
-            "sink": self.sink,
-            "at": self.at,
-            "fingerprint": self.fingerprint,
-            "expires_at": self.expires_at,
-        }
+        return asdict(self)
 
 
 class Hook(Protocol):
@@ -73,7 +66,7 @@ class TokenHooks:
     on_trouble: tuple[Hook, ...] = ()
 
 
-def retry_after(failures: int) -> float:
+def retry_delay(failures: int) -> float:
     """Return the seconds after which a hook that failed is tried again."""
     return backoff(failures, RETRY_CAP_S, 1.0)
 
@@ -91,7 +84,7 @@ class Hooks:
         is_well: Callable[[str], bool],
         report: Callable[[Event], None],
         clock: Clock,
-        retry_s: Callable[[int], float] = retry_after,
+        retry_s: Callable[[int], float] = retry_delay,
     ) -> None:
         """Run nothing yet.
 
@@ -113,8 +106,11 @@ class Hooks:
         if isinstance(event, TokenEvent):
             for occasion in self._occasions(event):
                 hooks = self._hooks_of(event.token)
-                is_news = occasion.event == "refreshed"
-                self._send(hooks.on_refresh if is_news else hooks.on_trouble, occasion)
+                is_refresh = occasion.event == "refreshed"
+                for hook in hooks.on_refresh if is_refresh else hooks.on_trouble:
+                    fresh = _HookRun(self._report, self._clock, self._retry_s)
+                    run = self._runs.setdefault((event.token, hook.label), fresh)
+                    run.request(hook, occasion)
 
     def settle(self, seconds: float) -> None:
         """Wait until no hook runs or waits for another try, but no longer than `seconds`."""
@@ -153,13 +149,6 @@ class Hooks:
         if recovered:
             self._troubled.discard(token)
         return recovered
-
-    def _send(self, hooks: Iterable[Hook], occasion: Occasion) -> None:
-        for hook in hooks:
-            key = (occasion.token, hook.label)
-            fresh = _HookRun(self._report, self._clock, self._retry_s)
-            run = self._runs.setdefault(key, fresh)
-            run.request(hook, occasion)
 
 
 class _HookRun:
