@@ -27,20 +27,9 @@ def store_of(settings: AnySinkSettings, aws: AwsClients) -> Store:
     """Return the store that settings describe."""
     match settings:
         case FileSinkSettings():
-            return FileStore(
-                settings.path,
-                mode=int(settings.mode, 8),
-                owner=settings.owner,
-                group=settings.group,
-            )
+            return FileStore(settings)
         case SecretsManagerSinkSettings():
             account = Account(settings.region, settings.endpoint_url, settings.profile)
-            return SecretsManagerStore(
-                settings.secret_id,
-                aws.secrets_manager(account),
-                json_key=settings.json_key,
-                create=settings.create,
-                kms_key_id=settings.kms_key_id,
-                tags=settings.tags,
-                compare_and_swap=settings.compare_and_swap,
-            )
+            return SecretsManagerStore(settings, aws.secrets_manager(account))
+        case _:
+            typing.assert_never(settings)
