@@ -119,7 +119,11 @@ def error_response_of(
     kind = _kind_of(status, code)
     sentence = _advice(members) or _sentence(status, code)
     if signed and kind is RequestRejected and abs(answer.skew_s) > NOTABLE_SKEW_S:
-        sentence += _about_clocks(answer.skew_s)
+        side = "behind" if answer.skew_s > 0 else "ahead of"
+        sentence += (
+            f"; this machine's clock is {abs(answer.skew_s):.0f} s {side} the server's, and an "
+            "assertion holds times: set the clock first"
+        )
     return _error(kind, code, sentence, answer, said)
 
 
@@ -160,7 +164,7 @@ def _code_without_a_name(answer: TokenResponse, members: Mapping[str, Any], numb
 
 
 def _is_denied(members: Mapping[str, Any]) -> bool:
-    """Tell whether the body says no, without any code that says why."""
+    """Tell whether the body states a failure without a code for the reason."""
     failed = any(str(members.get(name)).lower() in _FAILED for name in ("status", "result"))
     unsuccessful = any(members.get(name) is False for name in ("success", "ok"))
     codes = _strings(members, ("code", "errorCode", "error_code"))
@@ -179,14 +183,6 @@ def _advice(members: Mapping[str, Any]) -> str:
             what = "the server decodes the credentials in the Authorization header"
             return f'{what}; set basic_encoding = "form"'
     return ""
-
-
-def _about_clocks(skew_s: float) -> str:
-    side = "behind" if skew_s > 0 else "ahead of"
-    return (
-        f"; this machine's clock is {abs(skew_s):.0f} s {side} the server's, and an assertion "
-        "holds times: set the clock first"
-    )
 
 
 def retry_after(answer: TokenResponse) -> float | None:
@@ -214,7 +210,7 @@ def _error(
 
 
 def _redirected(answer: TokenResponse) -> ExchangeError:
-    """Refuse to follow: the client secret would travel along."""
+    """Refuse to follow, because the client secret would be sent along."""
     place = answer.headers.get("location", "").partition("?")[0]
     sentence = "the server redirects, which is never followed; set token_url to the final address"
     if _PLACE.fullmatch(place):

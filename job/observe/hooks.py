@@ -88,9 +88,9 @@ class Hooks:
     ) -> None:
         """Run nothing yet.
 
-        `hooks_of` gives the hooks of a token in the configuration in force; `is_well` tells whether
-        no reader of a token is at risk; `report` takes the outcome of each run; `retry_s` is the
-        wait after so many failures.
+        `hooks_of` gives the current hooks of a token; `is_well` tells whether no reader of a token
+        is at risk; `report` takes the outcome of each run; `retry_s` is the wait after so many
+        failures.
         """
         self._hooks_of = hooks_of
         self._is_well = is_well
@@ -125,7 +125,6 @@ class Hooks:
             run.finish(max(until - self._clock().boot, 0.0))
 
     def _occasions(self, event: TokenEvent) -> Iterator[Occasion]:
-        """Yield the occasions that an event gives to run hooks."""
         at = int(self._clock().wall)
         match event:
             case TokenRefreshed():
@@ -144,7 +143,6 @@ class Hooks:
             yield Occasion("recovered", event.token, event.sink, at, event.fingerprint)
 
     def _has_recovered(self, token: str) -> bool:
-        """Tell whether readers were at risk until now."""
         recovered = token in self._troubled and self._is_well(token)
         if recovered:
             self._troubled.discard(token)
@@ -166,7 +164,7 @@ class _HookRun:
         self._changed = threading.Condition()
 
     def request(self, hook: Hook, occasion: Occasion) -> None:
-        """Run the hook soon; an occasion that waited for another run is dropped."""
+        """Run the hook soon; an occasion that still waits is dropped."""
         with self._changed:
             self._next = (hook, occasion)
             self._changed.notify()
@@ -175,7 +173,7 @@ class _HookRun:
                 self._thread.start()
 
     def finish(self, seconds: float) -> None:
-        """Give the present run this time to end, and begin no other."""
+        """Give the current run this time to end, and start no other."""
         with self._changed:
             self._is_over = True
             self._changed.notify()
@@ -196,7 +194,6 @@ class _HookRun:
                     break
 
     def _take(self) -> tuple[Hook, Occasion] | None:
-        """Return what to do next; None when all is done."""
         with self._changed:
             due, self._next = self._next, None
             if due is None:
@@ -204,7 +201,7 @@ class _HookRun:
             return due
 
     def _is_superseded(self, wait_s: float) -> bool:
-        """Wait before another try, and tell whether it is not worth making any more."""
+        """Wait before another try, and tell whether it has become pointless."""
         with self._changed:
             return self._changed.wait_for(lambda: self._is_over or bool(self._next), wait_s)
 
