@@ -185,7 +185,7 @@ def _advice(members: Mapping[str, Any]) -> str:
     return ""
 
 
-def retry_after(answer: TokenResponse) -> float | None:
+def _retry_after(answer: TokenResponse) -> float | None:
     """Return the Retry-After of an answer (RFC 9110 section 10.2.3) in seconds, or None.
 
     A date is measured against the answer's own Date, so that no clock of ours matters.
@@ -206,7 +206,7 @@ def _error(
     shown = answer.show(said, TEXT_LENGTH)
     if shown:
         message += f"; the server says: {shown}"
-    return kind(code, message, http_status=answer.status, retry_after=retry_after(answer))
+    return kind(code, message, http_status=answer.status, retry_after=_retry_after(answer))
 
 
 def _redirected(answer: TokenResponse) -> ExchangeError:
