@@ -34,8 +34,9 @@ def secret_store(
     client: "Callable[[], SecretsManagerClient]",
     **settings: Any,  # noqa: ANN401  # those of a secret
 ) -> SecretsManagerStore:
-    """Make a store on a secret; `deadline_s` and `monotonic` are the store's own."""
-    own = {name: settings.pop(name) for name in ("deadline_s", "monotonic") if name in settings}
+    """Make a store on a secret; `calls`, `deadline_s` and `monotonic` are the store's own."""
+    names = ("calls", "deadline_s", "monotonic")
+    own = {name: settings.pop(name) for name in names if name in settings}
     chosen = SecretsManagerSinkSettings(secret_id=secret_id, **settings)
     return SecretsManagerStore(chosen, client, **own)
 

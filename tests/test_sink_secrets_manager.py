@@ -38,6 +38,7 @@ from job.core.tokens import (
     render,
     render_receipt,
 )
+from job.http.deadline import Sequential, Threads
 from job.sinks.record_sink import RecordSink
 from job.sinks.secret_text import SecretText
 from job.sinks.secrets_manager import PENDING
@@ -818,6 +819,21 @@ def test_a_silent_endpoint_is_left_in_time(aws: "Client", faulty_aws: FaultyAws)
 
     assert (type(error), error.code) == (SinkUnavailable, "unreachable")
     assert (sink.read(), faulty_aws.faults.calls.count("GetSecretValue")) == (T0, 2)
+    client.close()
+
+
+@pytest.mark.fault("aws-drips")
+def test_a_dripping_endpoint_is_left_in_time(aws: "Client", faulty_aws: FaultyAws) -> None:
+    """An answer that never ends holds one thread, however often the store is asked."""
+    stored(aws)
+    client = make_client(faulty_aws.url)
+    calls = Sequential(Threads(keep_s=0.0))
+    sink = secret_sink(ID, JSON, lambda: client, calls=calls, deadline_s=0.2)
+    faulty_aws.faults.plan("GetSecretValue", faulty_aws.drip)
+    errors = [error_of(sink.read) for _ in range(3)]
+
+    assert [(type(error), error.code) for error in errors] == [(SinkUnavailable, "timeout")] * 3
+    assert faulty_aws.faults.calls.count("GetSecretValue") == 1
     client.close()
 
 

@@ -4,6 +4,7 @@ import typing
 
 from job.aws.clients import Account, AwsClients
 from job.core.ports import Sink, Store
+from job.http.deadline import Sequential
 from job.sinks.file import FileSinkSettings, FileStore
 from job.sinks.record_sink import RecordSink
 from job.sinks.secrets_manager import SecretsManagerSinkSettings, SecretsManagerStore
@@ -30,6 +31,7 @@ def store_of(settings: AnySinkSettings, aws: AwsClients) -> Store:
             return FileStore(settings)
         case SecretsManagerSinkSettings():
             account = Account(settings.region, settings.endpoint_url, settings.profile)
-            return SecretsManagerStore(settings, aws.secrets_manager(account))
+            client, calls = aws.secrets_manager(account), Sequential(aws.threads)
+            return SecretsManagerStore(settings, client, calls=calls)
         case _:
             typing.assert_never(settings)

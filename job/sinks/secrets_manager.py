@@ -19,6 +19,7 @@ from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.ports import Conflict, Stored
 from job.core.secret import Secret
 from job.core.tokens import FormatName, asked_at
+from job.http.deadline import Sequential
 from job.sinks.secret_text import SecretText
 from job.sinks.settings import Place, SinkSettings
 from job.values import EndpointUrl, Profile, Region, default, is_url
@@ -90,9 +91,9 @@ class SecretsManagerSinkSettings(
 class SecretsManagerStore:
     """One secret, or the text under `json_key` of a JSON secret whose other keys are kept.
 
-    One thread at a time may use it; `client` may be shared. A method makes no further call after
-    `deadline_s` seconds of the `monotonic` clock; each call has the client's own timeouts. A
-    revision is a version's id.
+    One thread at a time may use it; `client` may be shared. A method ends `deadline_s` seconds after
+    it began (by `monotonic`), if `calls` makes its calls; without that, only the next call is not
+    made. A revision is a version's id.
     """
 
     in_one_step = True
@@ -102,6 +103,7 @@ class SecretsManagerStore:
         settings: SecretsManagerSinkSettings,
         client: "Callable[[], SecretsManagerClient]",
         *,
+        calls: Sequential | None = None,
         deadline_s: float = 30.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -110,6 +112,7 @@ class SecretsManagerStore:
         self._secret_id = settings.secret_id
         self._text = SecretText(settings.secret_id, settings.json_key)
         self._client = client
+        self._calls = calls
         self._deadline_s = deadline_s
         self._monotonic = monotonic
         self._until = 0.0
@@ -306,14 +309,24 @@ class SecretsManagerStore:
 
     def _ask(self, action: str, call: "Callable[[SecretsManagerClient], T]") -> T:
         """Make one call and return its answer; raises what went wrong in our words."""
-        if self._monotonic() >= self._until:
+        left_s = self._until - self._monotonic()
+        try:
+            return self._within(left_s, lambda: call(self._client()))
+        except TimeoutError:
             what = f"AWS was too slow: {self._deadline_s:g} s were over at {action}"
             cure = "check the network to its endpoint"
-            raise SinkUnavailable("timeout", f"secret {self._secret_id}: {what}; {cure}")
-        try:
-            return call(self._client())
+            text = f"secret {self._secret_id}: {what}; {cure}"
+            raise SinkUnavailable("timeout", text) from None
         except Exception as error:  # noqa: BLE001  # all that runs here is boto3, its files and plug-ins
             raise sink_error(error, action, self._secret_id) from None
+
+    def _within(self, left_s: float, call: Callable[[], T]) -> T:
+        """Make a call; raises TimeoutError when the time is over."""
+        if self._calls is not None:
+            return self._calls.call(call, left_s)
+        if left_s <= 0:
+            raise TimeoutError
+        return call()
 
 
 def _picked(answer: Mapping[str, Any]) -> tuple[str, str]:
