@@ -91,9 +91,9 @@ class SecretsManagerSinkSettings(
 class SecretsManagerStore:
     """One secret, or the text under `json_key` of a JSON secret whose other keys are kept.
 
-    One thread at a time may use it; `client` may be shared. A method ends `deadline_s` seconds after
-    it began (by `monotonic`), if `calls` makes its calls; without that, only the next call is not
-    made. A revision is a version's id.
+    One thread at a time may use it; `client` may be shared. A method ends `deadline_s` seconds
+    after it began (by `monotonic`), if `calls` makes its calls; without that, only the next call is
+    not made. A revision is a version's id.
     """
 
     in_one_step = True
