@@ -199,6 +199,7 @@ def lasting(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("algorithm", [*BY_KEY, "HS384"])
+@pytest.mark.slow
 def test_ours_is_what_authlib_makes(algorithm: str) -> None:
     """The header and the claims are those of authlib, but for its hour of life.
 
@@ -220,6 +221,7 @@ def test_ours_is_what_authlib_makes(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", [*BY_KEY, "HS256"])
+@pytest.mark.slow
 def test_ours_is_what_requests_oauth2client_makes(algorithm: str) -> None:
     """The claims are those of requests_oauth2client, and the header too, but for `typ`.
 
@@ -242,6 +244,7 @@ def test_ours_is_what_requests_oauth2client_makes(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES384", "EdDSA"])
 @pytest.mark.parametrize("form", ["pem", "jwk", "google", "one line"])
+@pytest.mark.slow
 def test_a_key_in_any_form_signs(algorithm: str, form: str) -> None:
     r"""PEM, a JWK, Google's JSON file, and PEM in one line with \\n in it all give the same key."""
     key = KEYS[algorithm]
@@ -291,7 +294,7 @@ def test_a_jwk_says_how_it_signs() -> None:
 
 
 NOT_PEM = (
-    "private_key is no private key in PEM that can be read; it begins with -----BEGIN PRIVATE KEY "
+    "private_key is not a readable private key in PEM, which begins with -----BEGIN PRIVATE KEY "
     "(a certificate or public key is not enough)"
 )
 
@@ -319,7 +322,11 @@ def public_pem(key: Any) -> str:  # noqa: ANN401  # as above
                 "guard the file"
             ),
         ),
-        ("{not json", None, "private_key is no JSON that can be read; give one JWK, or PEM"),
+        (
+            "{not json",
+            None,
+            "private_key looks like JSON but cannot be parsed; give one JWK, or PEM",
+        ),
         ('{"private_key": 1}', None, NOT_PEM),
         (
             json.dumps(import_key(public_pem(RSA), "RSA").as_dict()),
@@ -334,17 +341,17 @@ def public_pem(key: Any) -> str:  # noqa: ANN401  # as above
         (
             '{"kty": "RSA", "n": "x", "d": "hunter2"}',
             None,
-            "private_key is a JWK that can't be read; make it anew",
+            "private_key is a JWK that can't be read; create it again",
         ),
         (
             '{"kty": "EC", "crv": "P-1", "x": "AA", "y": "AA", "d": "AA"}',
             None,
-            "private_key is a JWK that can't be read; make it anew",
+            "private_key is a JWK that can't be read; create it again",
         ),
         (
             '{"kty": "RSA", "d": 1}',
             None,
-            "private_key is a JWK that can't be read; make it anew",
+            "private_key is a JWK that can't be read; create it again",
         ),
         (
             pem(P256),
@@ -418,7 +425,7 @@ def test_a_certificate_names_its_key() -> None:
         (
             b"hunter2",
             (
-                "certificate_file is no certificate in PEM that can be read; it begins with "
+                "certificate_file is not a readable certificate in PEM, which begins with "
                 "-----BEGIN CERTIFICATE"
             ),
         ),
@@ -498,7 +505,7 @@ def test_what_is_no_jwt_is_never_sent(text: str) -> None:
     assert refusal(lambda: foreign(text)) == (
         "client_assertion_unusable",
         (
-            "what client_assertion gives is no signed JWT (three parts of base64url, joined by "
-            "points); check its source"
+            "what client_assertion gives is not a signed JWT (three parts of base64url, joined "
+            "by points); check its source"
         ),
     )

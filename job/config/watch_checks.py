@@ -36,11 +36,11 @@ def _of_hook(hook: HookSettings, token: TokenSettings) -> Iterator[tuple[str, st
             yield ".hmac_secret", "goes with webhook"
         found = problems_of("hmac_secret", hook.hmac_secret)
         yield from ((f".{key}", text) for key, text in found)
-    if hook.signal is not None and signal_of(hook.signal.name) is None:
+    if hook.signal is not None and signal_named(hook.signal.name) is None:
         yield ".signal.name", "is not a signal; write HUP, USR1, TERM or the like"
 
 
-def signal_of(name: str) -> signal.Signals | None:
+def signal_named(name: str) -> signal.Signals | None:
     """Return the signal of a name, with or without SIG; None for an unknown one."""
     return signal.Signals.__members__.get(f"SIG{name.removeprefix('SIG')}")
 

@@ -3,13 +3,13 @@
 Errors of AWS and botocore are reported in our own words: theirs may hold the secret.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from job.aws.clients import Account
 from job.aws.errors import meaning_of
+from job.core.json_object import json_object
 from job.core.secret import Secret
 from job.credentials.base import CostlySource, Kind, secret_of, unavailable
 from job.credentials.settings import SecretSettings
@@ -110,11 +110,8 @@ def _ask(action: str, place: str, call: Callable[[], T]) -> T:
 
 def _member(content: bytes, key: str, place: str) -> bytes:
     """Return the text under a key of a JSON object."""
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
+    document = json_object(content)
+    if document is None:
         raise unavailable(f"{place} is not a JSON object", "leave `key` out, or correct the secret")
     value = document.get(key)
     if not isinstance(value, str):

@@ -6,10 +6,10 @@ spent, what can't be written is kept in memory, and no exchange fails of it.
 
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from job.core.json_object import json_object
 from job.core.tokens import END_OF_TIME
 from job.files import read_regular, write_atomically
 
@@ -38,7 +38,10 @@ class BudgetFile:
 
     def read(self) -> Spending:
         """Return what is kept, as far as it makes sense."""
-        document = self._document()
+        text: bytes | None = None
+        with suppress(OSError):
+            text = read_regular(self.path, MAX_BYTES)
+        document = json_object(text or b"") or {}
         spent, told = document.get("spent"), document.get("told")
         if document.get("client") != self._client or not isinstance(spent, list):
             return Spending([], {})
@@ -55,12 +58,6 @@ class BudgetFile:
         contents = {os.path.basename(self.path): json.dumps(document).encode()}
         with suppress(OSError):
             write_atomically(self._folder, contents)
-
-    def _document(self) -> Mapping[str, Any]:
-        with suppress(OSError, ValueError, RecursionError):
-            document = json.loads(read_regular(self.path, MAX_BYTES) or b"")
-            return document if isinstance(document, dict) else {}
-        return {}
 
 
 def _is_time(value: object) -> bool:

@@ -45,13 +45,17 @@ class Method:
     """One auth_method. `needs` are the keys that it requires, `takes` those that go with it.
 
     `make` makes what signs the requests of a client. `better` are the methods for the same proof,
-    best first, among which the metadata of an issuer may choose.
+    best first, among which the metadata of an issuer may choose. With `must_be_current` an expired
+    certificate proves nothing. `is_encoded`: the client's values go into a header, which some
+    servers decode and others do not.
     """
 
     make: "Callable[[OAuthClient], AuthBase]"
     needs: tuple[str, ...]
     takes: tuple[str, ...] = ()
     better: tuple[AuthMethod, ...] = ()
+    must_be_current: bool = False
+    is_encoded: bool = False
 
     @property
     def asserts(self) -> bool:
@@ -158,6 +162,7 @@ METHODS: Mapping[AuthMethod, Method] = {
         SECRET,
         # The body leaves no doubt about encoding (OAuth 2.1 section 2.5.1 prefers it, too).
         better=("client_secret_post", "client_secret_basic", "client_secret_jwt"),
+        is_encoded=True,
     ),
     "client_secret_post": Method(_post, SECRET),
     "client_secret_jwt": Method(_signed_by_secret, SECRET, SIGNED),
@@ -166,7 +171,10 @@ METHODS: Mapping[AuthMethod, Method] = {
     ),
     "client_assertion": Method(_foreign, ("client_assertion",), ("assertion_in",)),
     "tls_client_auth": Method(
-        _id_only, CERTIFICATE, better=("tls_client_auth", "self_signed_tls_client_auth")
+        _id_only,
+        CERTIFICATE,
+        better=("tls_client_auth", "self_signed_tls_client_auth"),
+        must_be_current=True,
     ),
     "self_signed_tls_client_auth": Method(_id_only, CERTIFICATE),
     "none": Method(_id_only, ("client_id",)),

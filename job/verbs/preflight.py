@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from job.compose.client_auth import chosen, published
 from job.compose.dry_run import dry_run
 from job.compose.refreshers import sinks_of
-from job.compose.token_source import token_url_of
+from job.compose.token_source import settled, token_url_of
 from job.compose.tools import Tools
 from job.config.settings import TokenSettings
 from job.core.errors import ExchangeError, RequestRejected, SecretUnavailable, SinkError
@@ -65,18 +64,18 @@ def _server(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
         except ExchangeError as error:
             yield PreflightResult("discovery", good=False, text=error.message)
             return
-        settled = chosen(settings, metadata)
-        url = published(settled, metadata).token_url
-        yield PreflightResult("discovery", good=True, text=_discovered(settled, metadata, url))
+        found, endpoint = settled(settings, metadata)
+        url = endpoint.token_url
+        yield PreflightResult("discovery", good=True, text=_discovered(found, metadata, url))
     yield from _endpoint(url, settings, tools)
 
 
-def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
+def _discovered(found: TokenSettings, metadata: Metadata, url: str) -> str:
     """Tell what the metadata say; what they leave out may work all the same."""
     methods = ", ".join(metadata.auth_methods)
-    text = f"{metadata.place} names {url}, which takes {methods}; {settled.auth_method} is used"
-    if metadata.grant_types and settled.grant_type not in metadata.grant_types:
-        text += f"; {settled.grant_type} is not among the grants that it lists"
+    text = f"{metadata.place} names {url}, which takes {methods}; {found.auth_method} is used"
+    if metadata.grant_types and found.grant_type not in metadata.grant_types:
+        text += f"; {found.grant_type} is not among the grants that it lists"
     return text
 
 

@@ -92,9 +92,7 @@ def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | Non
 
 def _introspected(exchange: ClientCredentials, token: Token) -> tuple[bool | None, str]:
     """Ask the server itself (RFC 7662 section 2.2)."""
-    params = (("token", token.access_token.reveal()), ("token_type_hint", "access_token"))
-    asked = TokenRequest(exchange.introspection_url, params, exchange.request.headers)
-    answer = exchange.ask(asked, token.access_token)
+    answer = exchange.introspect(token)
     active = (members_of(answer.body) or {}).get("active")
     if not isinstance(active, bool):
         return None, f"introspection answers HTTP {answer.status} and doesn't say"
