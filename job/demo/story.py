@@ -1,7 +1,9 @@
-"""What happens in a demo, in sentences. Pure. `now` is always epoch seconds."""
+"""What happens in a demo, in sentences and in numbers. `now` is always epoch seconds."""
 
 import math
-from collections.abc import Mapping
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from job.core.events import (
@@ -14,6 +16,7 @@ from job.core.events import (
     TokenAtRisk,
     TokenDelivered,
     TokenDeliveryFailed,
+    TokenEvent,
     TokenExpired,
     TokenPromiseUnholdable,
     TokenRefreshed,
@@ -41,6 +44,14 @@ SENTENCES: Mapping[type[Event], str] = {
 }
 """One sentence for each event that a demo can show; `{x_in}` is the time left until `x_at`."""
 
+COUNTED: Mapping[type[Event], str] = {
+    TokenRefreshed: "refreshes",
+    TokenDelivered: "deliveries",
+    TokenRefreshFailed: "failures",
+    TokenDeliveryFailed: "failures",
+    TokenExpired: "expiries",
+}
+
 
 def sentence_of(event: Event, now: float) -> tuple[str, str] | None:
     """Return whom an event seen at `now` is about, and the sentence; None if of no interest."""
@@ -62,3 +73,38 @@ def _length(seconds: float) -> str:
     """Return a length in seconds that have begun, so that a wait is over at 0 s and not before."""
     minutes, rest = divmod(max(math.ceil(seconds), 0), 60)
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+class Tally:
+    """Counts events, from any thread, and judges by them the tokens of these names."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Begin at nothing."""
+        self._names = names
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def observe(self, event: Event) -> None:
+        """Count an event."""
+        kind = COUNTED.get(type(event))
+        if kind and isinstance(event, TokenEvent):
+            with self._lock:
+                self._counts[event.token, kind] += 1
+
+    @property
+    def failed(self) -> list[str]:
+        """Return the tokens that were never refreshed, or were once expired in their file."""
+        counts = self._counts
+        return [n for n in self._names if not counts[n, "refreshes"] or counts[n, "expiries"]]
+
+    def summary(self) -> str:
+        """Return what came of each token, and a last line that says how the demo ended."""
+        width, failed = max(map(len, self._names)), ", ".join(self.failed)
+        lines = [f"{name:<{width}}  {self._came_to(name)}" for name in self._names]
+        lines.append(f"Not kept current: {failed}." if failed else "Every token was kept current.")
+        return "\n".join(lines)
+
+    def _came_to(self, name: str) -> str:
+        kinds = ("refreshes", "deliveries", "failures")
+        counts = ", ".join(f"{kind} {self._counts[name, kind]}" for kind in kinds)
+        return f"{counts}, {'WAS EXPIRED' if self._counts[name, 'expiries'] else 'never expired'}"

@@ -1,6 +1,5 @@
 """`demo` on a terminal or as lines: the real job against an authorization server of our own."""
 
-import os
 import tempfile
 import threading
 from collections import deque
@@ -11,16 +10,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from job.compose.refreshers import RefresherSet
-from job.compose.tools import Tools
+from job.compose.job import Job, Options
 from job.core.clock import Clock, system_clock
 from job.core.events import Event, Level
 from job.core.refresher import Refresher
 from job.demo.server import AuthorizationServer
 from job.demo.setup import clients_of, write_configuration
-from job.demo.story import JOB, sentence_of
-from job.demo.tally import Tally
-from job.inventory.kinds import load
+from job.demo.story import JOB, Tally, sentence_of
 from job.observe.status_board import StatusBoard
 from job.runners.daemon import Daemon
 from job.runners.process import TO_RUN, Signals
@@ -114,10 +110,10 @@ def run_demo(length_s: float | None, lifetime_s: int, tokens: int, program: str)
             f"cat {folder}/{clients[0].client_id}.json",
             f"{program} status --watch --config {path}",
         )
-        composed = RefresherSet(Tools({}, os.uname().nodename, system_clock))
+        job = Job(Options(path), {})
         names = [client.client_id for client in clients]
-        view = DemoView(server.token_url, names, commands, composed.in_force)
-        _work(lambda: composed.update(load(path, {}).tokens), view, length_s)
+        view = DemoView(server.token_url, names, commands, job.refreshers.in_force)
+        _work(lambda: job.refreshers.update(job.load().tokens), view, length_s)
     print(view.tally.summary())  # noqa: T201  # what was asked for
     return int(bool(view.tally.failed))
 

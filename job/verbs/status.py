@@ -34,8 +34,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
       78  the configuration can't be used
     """  # noqa: D301
     from job.observe.status import severity  # noqa: PLC0415
-    from job.verbs.status_read import looks, statuses  # noqa: PLC0415
-    from job.verbs.status_text import rows, table  # noqa: PLC0415
+    from job.verbs.status_read import looks, rows, statuses, table  # noqa: PLC0415
 
     pictured = not as_json and _takes_pictures()
     if watching and not (pictured and sys.stdout.isatty()):

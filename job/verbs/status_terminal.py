@@ -23,8 +23,7 @@ from job.observe.status import (
     worst_first,
 )
 from job.runners.process import TO_END, Signals
-from job.verbs.status_read import Look, statuses
-from job.verbs.status_text import refresh, sinks_in_order, time_left
+from job.verbs.status_read import Look, refresh, sinks_in_order, statuses, time_left
 
 WIDE = 100
 """With so many columns, every fact has a column of its own and there is room for a bar."""
