@@ -1,6 +1,6 @@
 """The verbs: the only reader of the environment and the arguments, and the only exit.
 
-Modules are imported where a verb needs them, for a cron job pays for each import every minute.
+Modules are imported where a verb needs them, because a cron job pays for each import every minute.
 """
 
 import os
@@ -64,7 +64,7 @@ def exit_status(args: Sequence[str] | None = None) -> int:
     except click.exceptions.Abort:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # no traceback for people; places without values
-        with suppress(OSError):  # what can't be written is still told by the status
+        with suppress(OSError):  # the status still says what can't be printed
             _tell(error)
         return _status_of(error)
 
@@ -91,7 +91,7 @@ def _status_of(error: Exception) -> int:
 
 
 def _in_echo(error: OSError) -> bool:
-    """Tell whether an error is that of printing: nothing else of ours lets one through."""
+    """Tell whether an error comes from printing: the only one that our code lets through."""
     return any(f.f_code is click.echo.__code__ for f, _ in traceback.walk_tb(error.__traceback__))
 
 

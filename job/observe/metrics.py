@@ -1,7 +1,7 @@
 """Every token in numbers, for Prometheus: the only importer of prometheus_client.
 
-Gauges are read from the board when they are asked for, so that they are never older than the
-question; counters come from the events.
+Gauges are read from the board at each collection, so that they are never stale; counters come
+from the events.
 """
 
 import math
@@ -9,6 +9,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, write_to_textfile
 from prometheus_client.core import (
@@ -34,6 +35,7 @@ from job.core.events import (
 from job.observe.status import RefresherStatus
 
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BOUNDS = (*map(str, BUCKETS_S), "+Inf")
 SUCCESS = "success"
 
 EXCHANGES = "freshtoken_exchanges"
@@ -57,7 +59,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def observe(self, event: Event) -> None:
-        """Count what an event tells."""
+        """Count an event."""
         with self._lock:
             match event:
                 case TokenRefreshed():
@@ -86,9 +88,9 @@ class Metrics:
         write_to_textfile(path, self._registry)
 
     def restore(self, path: str) -> None:
-        """Go on counting from what such a file holds; a file that can't be read counts nothing.
+        """Continue the counters of such a file, so that they grow from one `once` to the next.
 
-        So counters grow from one run of `once` to the next, as counters must.
+        A file that can't be read counts nothing.
         """
         try:
             with open(path, encoding="utf-8") as file:
@@ -109,9 +111,9 @@ class Metrics:
             counter[tuple(labels.get(key, "") for key in keys)] += int(value)
         elif name == f"{DURATION}_sum":
             self._duration_s += value
-        elif name == f"{DURATION}_bucket" and labels.get("le") in _BOUNDS:
-            # A bucket of the file counts all smaller ones too.
-            position = _BOUNDS.index(labels["le"])
+        elif name == f"{DURATION}_bucket" and labels.get("le") in BOUNDS:
+            # The buckets of the file are cumulative.
+            position = BOUNDS.index(labels["le"])
             self._durations[position] += int(value)
             if position + 1 < len(self._durations):
                 self._durations[position + 1] -= int(value)
@@ -132,9 +134,6 @@ class Metrics:
             WRITES, "Writes to sinks by how they ended.", ("token", "sink", "outcome"), writes
         )
         yield _histogram(durations, duration_s)
-
-
-_BOUNDS = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
 
 
 def _is_count(sample: Sample) -> bool:
@@ -179,10 +178,7 @@ def _counter(
 
 
 def _histogram(durations: list[int], duration_s: float) -> Metric:
-    buckets, total = [], 0
-    for bound, count in zip(_BOUNDS, durations, strict=True):
-        total += count
-        buckets.append((bound, total))
+    buckets = list(zip(BOUNDS, accumulate(durations), strict=True))
     family = HistogramMetricFamily(DURATION, "How long a token request took, if it succeeded.")
     family.add_metric((), buckets, duration_s)
     return family

@@ -1,7 +1,7 @@
 """The status page, which answers: is every token good, and for how long.
 
-It works without JavaScript. Its pictures are drawn by attributes, for the policy that it is sent
-with allows no inline style. Colour never says alone what words and marks say too.
+It works without JavaScript. Its pictures are drawn by attributes, since its content security policy
+allows no inline style. What colour says, words and marks say too.
 """
 
 import base64
@@ -186,20 +186,20 @@ def _life(token: RefresherStatus, now: float) -> str:
     def at(moment: float) -> int:
         return min(max(round(WIDTH * (moment - start) / length), 0), WIDTH)
 
-    def line(kind: str, moment: float) -> str:
-        return f'<path class="{kind}" d="M{at(moment)} 0V{HEIGHT}"/>'
-
-    here = at(now)
+    promise = token.promise_at
+    marks = {"refresh": token.refresh_at, "edge": promise, "promise": promise, "now": now}
+    lines = (
+        f'<path class="{kind}" d="M{at(moment)} 0V{HEIGHT}"/>'
+        for kind, moment in marks.items()
+        if moment is not None
+    )
     left = duration(max(token.ends_at - now, 0))
     return (
         f'<svg class="life" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="life of {duration(length)}, {left} left">'
         f'<rect class="rest" width="{WIDTH}" height="{HEIGHT}"/>'
-        f'<rect class="spent" width="{here}" height="{HEIGHT}"/>'
-        f"{line('refresh', token.refresh_at)}"
-        f"{'' if token.promise_at is None else line('edge', token.promise_at)}"
-        f"{'' if token.promise_at is None else line('promise', token.promise_at)}"
-        f"{line('now', now)}</svg>"
+        f'<rect class="spent" width="{at(now)}" height="{HEIGHT}"/>'
+        f"{''.join(lines)}</svg>"
     )
 
 
@@ -215,7 +215,7 @@ def _history(attempts: Sequence[Attempt]) -> str:
             share = (attempt.exchange_ms or 0) / slowest if slowest else 0.0
             lines["went"].append(f"{left}{HEIGHT}V{HEIGHT - max(round(HEIGHT * share), 3)}")
         else:
-            # Broken in the middle: not by its colour alone is it another thing.
+            # Broken in the middle, so that it differs by more than its colour.
             lines["failed"].append(f"{left}{HEIGHT}V13{left}7V0")
     failed = len(lines["failed"])
     told = f"last {len(attempts)} exchanges: {failed} failed, the slowest took {slowest} ms"
@@ -248,6 +248,7 @@ def _troubles(token: RefresherStatus, now: float) -> Iterator[str]:
 
 
 def _key(kind: str, text: str) -> str:
-    shape = '<rect class="{0}" width="20" height="12"/>' if kind in {"spent", "rest"} else ""
-    shape = (shape or '<path class="{0}" d="M10 0V12"/>').format(kind)
-    return f'<span><svg viewBox="0 0 20 12" aria-hidden="true">{shape}</svg> {text}</span>'
+    area = kind in {"spent", "rest"}
+    shape = 'rect class="{}" width="20" height="12"' if area else 'path class="{}" d="M10 0V12"'
+    drawn = f"<{shape.format(kind)}/>"
+    return f'<span><svg viewBox="0 0 20 12" aria-hidden="true">{drawn}</svg> {text}</span>'

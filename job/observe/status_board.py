@@ -1,7 +1,7 @@
-"""What is known of every token now, for the page, the metrics and the probes: one look, no I/O.
+"""What is known of every token now, for the page, the metrics and the probes. No I/O.
 
-What a token and its sinks are comes from the refreshers' own state; what happened lately, and in
-which words it failed, comes from the events.
+The state of a token and its sinks comes from the refreshers; recent attempts, and the messages of
+failures, come from the events.
 """
 
 import threading
@@ -33,15 +33,12 @@ BEGINNINGS = (
     *(TokenAdopted, TokenRefreshed, TokenUnchanged, TokenDelivered, TokenAtRisk, TokenExpired),
     *FAILURES,
 )
-"""Events that a state begins with; of failures in a row the first one."""
+"""Events with which a state begins; of consecutive failures, the first."""
 
 
 @dataclass(slots=True)
 class _Lately:
-    """What events have told of one token; the trouble of a sink by its label.
-
-    The present state began with `event`, at `since`.
-    """
+    """What is known from events of one token, whose present state began with `event` at `since`."""
 
     attempts: deque[Attempt] = field(default_factory=lambda: deque(maxlen=KEPT_ATTEMPTS))
     trouble: Trouble | None = None
@@ -51,7 +48,7 @@ class _Lately:
 
 
 class StatusBoard:
-    """Holds what events have told, and looks at the refreshers when asked. Thread-safe."""
+    """Remembers events, and reads the refreshers when asked. Thread-safe."""
 
     def __init__(
         self,
@@ -59,7 +56,7 @@ class StatusBoard:
         provider_of: Callable[[str], str],
         clock: Clock,
     ) -> None:
-        """Know of no event yet; `refreshers` gives those in force, by the names of tokens."""
+        """Start empty; `refreshers` gives those in force, by the names of tokens."""
         self._refreshers = refreshers
         self._provider_of = provider_of
         self._clock = clock
@@ -132,7 +129,7 @@ def _sink(label: str, delivery: Delivery, known: State, now: Moment, lately: _La
 
 
 def _note(lately: _Lately, event: TokenEvent, now: Moment) -> None:
-    """Remember what an event tells, and forget the trouble that it ends."""
+    """Remember an event, and forget the trouble that it ends."""
     at = int(now.wall)
     goes_on = isinstance(event, FAILURES) and bool(lately.trouble or lately.of_sinks)
     if isinstance(event, BEGINNINGS) and not goes_on:

@@ -61,7 +61,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
 
 
 def _takes_pictures() -> bool:
-    """Tell whether standard output shows colours and lines, or is told to."""
+    """Tell whether standard output can show colours and lines, or FORCE_COLOR says so."""
     capable = sys.stdout.isatty() and os.environ.get("TERM") not in {None, "dumb", "unknown"}
     wanted = capable or bool(os.environ.get("FORCE_COLOR"))
     return wanted and sys.stdout.encoding.lower().startswith("utf")

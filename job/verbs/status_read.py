@@ -35,7 +35,7 @@ OTHER_REQUEST = (
 
 @dataclass(slots=True)
 class Look:
-    """One sink of one token, as it was when it was read last; `read_at` in seconds since boot."""
+    """One sink of one token, as last read at `read_at`, in seconds since boot."""
 
     token: str
     sink: Sink
@@ -96,7 +96,7 @@ class Look:
 
 
 def looks(config: Config, tools: Tools) -> list[Look]:
-    """Return every sink of every token, in the order of the configuration; none is read yet."""
+    """Return every sink of every token, in the order of the configuration, not read yet."""
     return [
         Look(name, sink, key_of(token), tools.policy(token), settings.read_interval_s)
         for name, token in config.tokens.items()
@@ -160,7 +160,7 @@ def sinks_in_order(tokens: Sequence[TokenStatus]) -> list[tuple[str, SinkStatus]
 
 
 def time_left(sink: SinkStatus, now: float) -> str:
-    """Return how long readers of a sink have a token yet, or how long they have had none."""
+    """Return how long readers of a sink still have a token, or how long they have had none."""
     if sink.expires_at is None:
         return "-"
     left_s = sink.expires_at - now
@@ -168,7 +168,7 @@ def time_left(sink: SinkStatus, now: float) -> str:
 
 
 def refresh(sink: SinkStatus, now: float) -> str:
-    """Return when the token of a sink is to be replaced, or since when it should have been."""
+    """Return when the token of a sink is to be replaced, or by how much that is late."""
     if sink.refresh_at is None:
         return "-"
     wait_s = sink.refresh_at - now
