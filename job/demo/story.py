@@ -25,7 +25,7 @@ from job.core.events import (
 )
 
 JOB = "job"
-"""Who speaks in a line about no token."""
+"""The name that stands before what concerns no token."""
 
 SENTENCES: Mapping[type[Event], str] = {
     JobStarted: "started; tokens to keep current: {tokens}",
@@ -42,7 +42,7 @@ SENTENCES: Mapping[type[Event], str] = {
     TokenExpired: "expired: readers now get a token that is refused",
     TokenPromiseUnholdable: "the promise cannot be held: {reason}",
 }
-"""One sentence for each event that a demo can show; `{x_in}` is the time left until `x_at`."""
+"""A sentence for each event that a demo shows; `{x_in}` is the time left until `x_at`."""
 
 COUNTED: Mapping[type[Event], str] = {
     TokenRefreshed: "refreshes",
@@ -54,7 +54,7 @@ COUNTED: Mapping[type[Event], str] = {
 
 
 def sentence_of(event: Event, now: float) -> tuple[str, str] | None:
-    """Return whom an event seen at `now` is about, and the sentence; None if of no interest."""
+    """Return the subject of an event and its sentence, or None if a demo does not show it."""
     sentence = SENTENCES.get(type(event))
     if sentence is None:
         return None
@@ -70,16 +70,16 @@ def sentence_of(event: Event, now: float) -> tuple[str, str] | None:
 
 
 def _length(seconds: float) -> str:
-    """Return a length in seconds that have begun, so that a wait is over at 0 s and not before."""
+    """Return a length, rounded up, so that a wait shows 0 s only when it is over."""
     minutes, rest = divmod(max(math.ceil(seconds), 0), 60)
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 class Tally:
-    """Counts events, from any thread, and judges by them the tokens of these names."""
+    """Counts events, from any thread, and tells which of the tokens were kept current."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Begin at nothing."""
+        """Start at zero."""
         self._names = names
         self._counts: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
@@ -93,18 +93,18 @@ class Tally:
 
     @property
     def failed(self) -> list[str]:
-        """Return the tokens that were never refreshed, or were once expired in their file."""
+        """Return the tokens that were never refreshed, or expired in their file."""
         counts = self._counts
         return [n for n in self._names if not counts[n, "refreshes"] or counts[n, "expiries"]]
 
     def summary(self) -> str:
-        """Return what came of each token, and a last line that says how the demo ended."""
+        """Return a line for each token, and a last one that says how the demo ended."""
         width, failed = max(map(len, self._names)), ", ".join(self.failed)
-        lines = [f"{name:<{width}}  {self._came_to(name)}" for name in self._names]
+        lines = [f"{name:<{width}}  {self._line(name)}" for name in self._names]
         lines.append(f"Not kept current: {failed}." if failed else "Every token was kept current.")
         return "\n".join(lines)
 
-    def _came_to(self, name: str) -> str:
+    def _line(self, name: str) -> str:
         kinds = ("refreshes", "deliveries", "failures")
         counts = ", ".join(f"{kind} {self._counts[name, kind]}" for kind in kinds)
         return f"{counts}, {'WAS EXPIRED' if self._counts[name, 'expiries'] else 'never expired'}"

@@ -21,7 +21,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from job import __version__
 from job.core.events import (
@@ -98,8 +97,9 @@ class Metrics:
         except (OSError, ValueError):
             return
         for family in families:
-            for sample in filter(_is_count, family.samples):
-                self._go_on(sample.name, sample.labels, sample.value)
+            for sample in family.samples:
+                if 0 <= sample.value < math.inf:
+                    self._go_on(sample.name, sample.labels, sample.value)
 
     def _go_on(self, name: str, labels: dict[str, str], value: float) -> None:
         known = {
@@ -134,10 +134,6 @@ class Metrics:
             WRITES, "Writes to sinks by how they ended.", ("token", "sink", "outcome"), writes
         )
         yield _histogram(durations, duration_s)
-
-
-def _is_count(sample: Sample) -> bool:
-    return math.isfinite(sample.value) and sample.value >= 0
 
 
 def _gauges(statuses: list[RefresherStatus]) -> Iterator[Metric]:

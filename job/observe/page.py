@@ -6,11 +6,11 @@ allows no inline style. What colour says, words and marks say too.
 
 import base64
 import hashlib
-import os.path
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
+from pathlib import Path
 
 from job import __version__
 from job.core.text import duration
@@ -18,7 +18,7 @@ from job.observe.http import Page
 from job.observe.status import STATES, Attempt, RefresherStatus, SinkStatus, TokenState, headline
 
 SEARCH_FROM = 10
-"""With so many tokens, there is a search."""
+"""From this number of tokens on, there is a search."""
 SHOWN_ATTEMPTS = 30
 RELOAD_S = 10
 WIDTH = 1000
@@ -74,13 +74,15 @@ class StatusPage:
     """Makes the page; its style and its script are read once."""
 
     def __init__(self) -> None:
-        """Read the two files that lie beside this one."""
-        self._style, self._script = map(_content, ("page.css", "page.js"))
+        """Read the two files next to this one."""
+        here = Path(__file__)
+        self._style = here.with_name("page.css").read_text("utf-8")
+        self._script = here.with_name("page.js").read_text("utf-8")
 
     def __call__(self, tokens: Sequence[RefresherStatus], now: float, query: str = "") -> Page:
         """Return the page that shows these tokens in this order; `now` is in epoch seconds.
 
-        `query` leaves out the tokens without that text in name, provider, sinks or state.
+        With a `query`, only tokens with that text in name, provider, sinks or state are shown.
         """
         title, state = headline(tokens, now)
         shown = [token for token in tokens if query.lower() in _words(token)]
@@ -103,11 +105,6 @@ class StatusPage:
         return Page(html, _hash(self._style), _hash(self._script))
 
 
-def _content(name: str) -> str:
-    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
-        return file.read()
-
-
 def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
@@ -120,8 +117,8 @@ def _counts(tokens: Sequence[RefresherStatus]) -> Iterator[str]:
 
 
 def _state(state: TokenState) -> str:
-    told = STATES[state]
-    return f'<span class="state {state}">{told.mark} {told.word}</span>'
+    meaning = STATES[state]
+    return f'<span class="state {state}">{meaning.mark} {meaning.word}</span>'
 
 
 def _words(token: RefresherStatus) -> str:
@@ -155,7 +152,7 @@ def _left(expires_at: int | None, now: float) -> str:
 
 
 def _marks(token: RefresherStatus, now: float) -> Iterator[str]:
-    """Yield what is to come, and what has been."""
+    """Yield what happens next, and what has happened."""
     what = "next attempt" if token.failures else "next refresh"
     due = token.refresh_at <= now
     yield f"{what} now" if due else f"{what} in {_time(token.refresh_at, now)}"
@@ -238,7 +235,7 @@ def _sink(sink: SinkStatus, now: float) -> str:
 
 
 def _troubles(token: RefresherStatus, now: float) -> Iterator[str]:
-    """Yield what is wrong and what to do, in the words of the log."""
+    """Yield what is wrong and what to do, as the log says it."""
     for label, _, trouble in token.troubles:
         where = f"{escape(label)}: " if label else ""
         yield (

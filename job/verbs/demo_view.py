@@ -1,4 +1,4 @@
-"""`demo` on a terminal or as lines: the real job against an authorization server of our own."""
+"""`demo`: the real job against an embedded authorization server, as a live view or as lines."""
 
 import tempfile
 import threading
@@ -34,7 +34,7 @@ LEVEL_STYLES: Mapping[Level, str] = {
 class DemoView:
     """Observes a job, from any thread, and shows it as a picture or as lines.
 
-    `commands` are what a person may try in another terminal; `refreshers` gives those in force.
+    `commands` are for a person to try in another terminal; `refreshers` gives those in force.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DemoView:
         refreshers: Callable[[], Mapping[str, Refresher]],
         clock: Clock = system_clock,
     ) -> None:
-        """Know of no event yet."""
+        """Start without events."""
         self.tally = Tally(names)
         self._above = [*_heading(endpoint, commands)]
         self._width = max(map(len, (JOB, *names)))
@@ -54,7 +54,7 @@ class DemoView:
         self._story: deque[Text] = deque(maxlen=EVENTS_SHOWN)
 
     def observe(self, event: Event) -> str | None:
-        """Take in an event, and return it as one plain line, or None if it is of no interest."""
+        """Note an event, and return it as one plain line, or None if a demo does not show it."""
         self._board.observe(event)
         self.tally.observe(event)
         now = self._clock().wall
@@ -67,7 +67,7 @@ class DemoView:
         return f"{at}  {who}  {what}"
 
     def picture(self, height: int) -> Picture:
-        """Return how the tokens are now, and the last events below."""
+        """Return the status of the tokens now, with the last events below."""
         now, events = self._clock().wall, tuple(self._story.copy())
         return Picture(self._board.statuses(), now, height, self._above, events, labels=False)
 

@@ -143,6 +143,4 @@ def _needs(preset: "Preset") -> Iterator[tuple[str, str]]:
 def _shown(value: Any) -> str:  # noqa: ANN401  # a TOML value
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {_shown(item)}" for name, item in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_shown, value)) + "]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value)
