@@ -6,54 +6,39 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from job.core.events import (
-    ClockStepped,
-    Event,
-    JobCrashed,
-    JobStarted,
-    JobStopped,
-    TokenAdopted,
-    TokenAtRisk,
-    TokenDelivered,
-    TokenDeliveryFailed,
-    TokenEvent,
-    TokenExpired,
-    TokenPromiseUnholdable,
-    TokenRefreshed,
-    TokenRefreshFailed,
-    TokenUnchanged,
-)
+from job.core import events
 
 JOB = "job"
 """The name that stands before what concerns no token."""
 
-SENTENCES: Mapping[type[Event], str] = {
-    JobStarted: "started; tokens to keep current: {tokens}",
-    JobStopped: "stopped: {reason}",
-    JobCrashed: "a bug was caught: {error}",
-    ClockStepped: "the clock was set by {step_s:+.0f} s; every token is decided afresh",
-    TokenAdopted: "found {fingerprint} in {sink}, good for {expires_in}; nothing was fetched",
-    TokenRefreshed: "fetched {fingerprint} in {exchange_ms} ms, good for {expires_in}",
-    TokenDelivered: "stored {fingerprint} in {write_ms} ms",
-    TokenUnchanged: "the server gave {fingerprint} again; asking anew in {refresh_in}",
-    TokenRefreshFailed: "refresh failed ({code}), trying again in {retry_in}: {message}",
-    TokenDeliveryFailed: "storing failed ({code}), trying again in {retry_in}: {message}",
-    TokenAtRisk: "at risk: the stored token has {expires_in} left, {promise} are promised",
-    TokenExpired: "expired: readers now get a token that is refused",
-    TokenPromiseUnholdable: "the promise cannot be held: {reason}",
+SENTENCES: Mapping[type[events.Event], str] = {
+    events.JobStarted: "started; tokens to keep current: {tokens}",
+    events.JobStopped: "stopped: {reason}",
+    events.JobCrashed: "a bug was caught: {error}",
+    events.ClockStepped: "the clock was set by {step_s:+.0f} s; every token is decided afresh",
+    events.TokenAdopted: "found {fingerprint} in {sink}, good for {expires_in}; "
+    "nothing was fetched",
+    events.TokenRefreshed: "fetched {fingerprint} in {exchange_ms} ms, good for {expires_in}",
+    events.TokenDelivered: "stored {fingerprint} in {write_ms} ms",
+    events.TokenUnchanged: "the server gave {fingerprint} again; asking anew in {refresh_in}",
+    events.TokenRefreshFailed: "refresh failed ({code}), trying again in {retry_in}: {message}",
+    events.TokenDeliveryFailed: "storing failed ({code}), trying again in {retry_in}: {message}",
+    events.TokenAtRisk: "at risk: the stored token has {expires_in} left, {promise} are promised",
+    events.TokenExpired: "expired: readers now get a token that is refused",
+    events.TokenPromiseUnholdable: "the promise cannot be held: {reason}",
 }
 """A sentence for each event that a demo shows; `{x_in}` is the time left until `x_at`."""
 
-COUNTED: Mapping[type[Event], str] = {
-    TokenRefreshed: "refreshes",
-    TokenDelivered: "deliveries",
-    TokenRefreshFailed: "failures",
-    TokenDeliveryFailed: "failures",
-    TokenExpired: "expiries",
+COUNTED: Mapping[type[events.Event], str] = {
+    events.TokenRefreshed: "refreshes",
+    events.TokenDelivered: "deliveries",
+    events.TokenRefreshFailed: "failures",
+    events.TokenDeliveryFailed: "failures",
+    events.TokenExpired: "expiries",
 }
 
 
-def sentence_of(event: Event, now: float) -> tuple[str, str] | None:
+def sentence_of(event: events.Event, now: float) -> tuple[str, str] | None:
     """Return the subject of an event and its sentence, or None if a demo does not show it."""
     sentence = SENTENCES.get(type(event))
     if sentence is None:
@@ -84,10 +69,10 @@ class Tally:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: events.Event) -> None:
         """Count an event."""
         kind = COUNTED.get(type(event))
-        if kind and isinstance(event, TokenEvent):
+        if kind and isinstance(event, events.TokenEvent):
             with self._lock:
                 self._counts[event.token, kind] += 1
 
