@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote_plus
 
+from job.core.secret import Secret
 from job.demo import server as plain
 from job.demo.server import (
     CHALLENGE,
@@ -65,9 +66,11 @@ WRONG_SECRET = "crypto/bcrypt: hashedPassword is not the hash of the given passw
 
 
 @dataclass(frozen=True)
-class Client(plain.Client):
+class Client:
     """A registered client; it may ask for any of `scopes` and prove itself in one way only."""
 
+    client_id: str
+    secret: Secret
     auth_method: AuthMethod = "client_secret_basic"
     scopes: tuple[str, ...] = ()
 
@@ -119,11 +122,10 @@ class HydraServer(plain.AuthorizationServer):
         lifetime_s: int = 3600,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        registered = tuple(clients)
-        super().__init__(registered, lifetime_s)
+        super().__init__({}, lifetime_s)
         self.RequestHandlerClass = _AnyMethod
         self.outage = False
-        self._registered = {client.client_id: client for client in registered}
+        self._registered = {client.client_id: client for client in clients}
         self._clock = clock
         self._lock = threading.Lock()
         self._expiries: dict[str, float] = {}
@@ -181,7 +183,7 @@ class HydraServer(plain.AuthorizationServer):
         if credentials.method != client.auth_method:
             hint = OTHER_METHOD.format(registered=client.auth_method, used=credentials.method)
             raise _unauthenticated(credentials.method, hint)
-        if not client.has(credentials.secret):
+        if credentials.secret != client.secret.reveal():
             raise _unauthenticated(credentials.method, debug=WRONG_SECRET)
         return client
 

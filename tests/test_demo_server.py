@@ -42,7 +42,7 @@ POST = Client("post", Secret(SECRET), "client_secret_post")
 ODD = Client("odd:id +%é", Secret(f":+%&=/ é{SECRET}"))
 
 
-PLAIN = plain.Client("demo:id", Secret(SECRET))
+PLAIN = {"demo:id": Secret(SECRET)}
 
 
 class Hand:
@@ -522,7 +522,7 @@ def test_a_client_never_shows_its_secret() -> None:
 @pytest.fixture(scope="module")
 def demo() -> Iterator[plain.AuthorizationServer]:
     """Run the server of the demo."""
-    with plain.AuthorizationServer([PLAIN], 20) as running:
+    with plain.AuthorizationServer(PLAIN, 20) as running:
         yield running
 
 
@@ -581,7 +581,7 @@ def test_the_demo_prints_nothing_of_a_client_that_breaks_off(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Neither a request nor a client that breaks off reaches the terminal."""
-    with plain.AuthorizationServer([PLAIN]) as server:
+    with plain.AuthorizationServer(PLAIN) as server:
         break_off(server)
         ask(server, headers=basic("nobody"))
     assert capfd.readouterr() == ("", "")

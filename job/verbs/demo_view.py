@@ -15,7 +15,7 @@ from job.core.clock import Clock, system_clock
 from job.core.events import Event, Level
 from job.core.refresher import Refresher
 from job.demo.server import AuthorizationServer
-from job.demo.setup import clients_of, write_configuration
+from job.demo.setup import new_clients, write_configuration
 from job.demo.story import JOB, Tally, sentence_of
 from job.observe.status_board import StatusBoard
 from job.runners.daemon import Daemon
@@ -100,18 +100,18 @@ def run_demo(length_s: float | None, lifetime_s: int, tokens: int, program: str)
     `program` is how a person starts this program, for what the view suggests to try.
     Returns 0 if every token was refreshed and none was ever expired in its file, else 1.
     """
-    clients = clients_of(tokens)
+    clients = new_clients(tokens)
+    names = list(clients)
     with (
         tempfile.TemporaryDirectory(prefix="freshtoken-demo-") as folder,
         AuthorizationServer(clients, lifetime_s) as server,
     ):
         path = write_configuration(folder, server.token_url, clients, lifetime_s)
         commands = (
-            f"cat {folder}/{clients[0].client_id}.json",
+            f"cat {folder}/{names[0]}.json",
             f"{program} status --watch --config {path}",
         )
         job = Job(Options(path), {})
-        names = [client.client_id for client in clients]
         view = DemoView(server.token_url, names, commands, job.refreshers.in_force)
         _work(lambda: job.refreshers.update(job.load().tokens), view, length_s)
     print(view.tally.summary())  # noqa: T201  # what was asked for

@@ -72,7 +72,7 @@ def survival(
 def _judged(tried: Tried, first: Token, second: Token) -> Survival:
     fresh, how = tried(second)
     if not fresh:
-        return Survival(None, f"{how}, even for the second token: another place has to tell")
+        return Survival(None, f"{how}, even for the second token: this proves nothing")
     return Survival(*tried(first))
 
 

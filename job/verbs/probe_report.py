@@ -98,7 +98,7 @@ class ProbeReport:
         told = f"{self.life_s} s, by {self.expiry_source}"
         yield "token life", f"{duration(self.life_s)} ({told})"
         yield "second token", "the same one again" if self.same_token else "another one"
-        works = {True: "still works", False: "is dead now", None: "can't be told"}
+        works = {True: "still works", False: "is dead now", None: "unknown"}
         yield "first token", f"{works[self.first_works]} ({self.how})"
         yield "clock", self._clock()
         yield "scope", self._scope()
@@ -116,7 +116,7 @@ class ProbeReport:
 
     def _scope(self) -> str:
         if self.scope == self.asked_scope:
-            return self.scope or "none was asked for, and none is told"
+            return self.scope or "none was requested, and the answer names none"
         return f"{self.scope} (asked for: {self.asked_scope or 'none'})"
 
 
