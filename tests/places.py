@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from aws import refuse
+from sinks import file_store, secret_store
 
 from job.core.ports import Store
 from job.core.secret import Secret
@@ -91,7 +91,7 @@ class FilePlace(Place):
         self.path.parent.mkdir()
 
     def store(self) -> FileStore:
-        return FileStore(str(self.path))
+        return file_store(self.path)
 
     def value(self) -> str | None:
         return self.path.read_text() if self.path.exists() else None
@@ -148,7 +148,7 @@ class SecretPlace(Place):
 
     def store(self) -> SecretsManagerStore:
         settings = {"create": True} | dict(self.settings)
-        return SecretsManagerStore(self.secret_id, lambda: self.aws, **settings)
+        return secret_store(self.secret_id, lambda: self.aws, **settings)
 
     def value(self) -> str | None:
         try:
@@ -170,12 +170,16 @@ class SecretPlace(Place):
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
+        from aws import refuse  # noqa: PLC0415  # loads boto3
+
         for operation in ("PutSecretValue", "CreateSecret"):
             self.faults.plan(operation, refuse("ThrottlingException"))
         yield
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:
+        from aws import refuse  # noqa: PLC0415  # loads boto3
+
         for operation in ("GetSecretValue", "PutSecretValue", "DescribeSecret"):
             self.faults.plan(operation, *[refuse("AccessDeniedException")] * 2)
         yield
@@ -215,12 +219,13 @@ class ExamplePlace(Place):
         super().__init__(request, kind)
         self.path = self.fixture("tmp_path") / "tokens.db"
         names = example()
+        self.settings = names["SqliteSinkSettings"](path=str(self.path), row="tiki")
         self.make = names["SqliteStore"]
         with contextlib.closing(sqlite3.connect(self.path)) as database:
             database.execute(names["TABLE"])
 
     def store(self) -> Store:
-        store: Store = self.make(str(self.path), "tiki", timeout_s=0.0)
+        store: Store = self.make(self.settings, timeout_s=0.0)
         return store
 
     @contextlib.contextmanager

@@ -31,7 +31,8 @@ ROOMS = """
     limits
     oauth
     credentials sinks memory
-    aws http
+    aws
+    http
     values
     files
     core

@@ -199,6 +199,7 @@ def lasting(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("algorithm", [*BY_KEY, "HS384"])
+@pytest.mark.slow
 def test_ours_is_what_authlib_makes(algorithm: str) -> None:
     """The header and the claims are those of authlib, but for its hour of life.
 
@@ -220,6 +221,7 @@ def test_ours_is_what_authlib_makes(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", [*BY_KEY, "HS256"])
+@pytest.mark.slow
 def test_ours_is_what_requests_oauth2client_makes(algorithm: str) -> None:
     """The claims are those of requests_oauth2client, and the header too, but for `typ`.
 
@@ -242,6 +244,7 @@ def test_ours_is_what_requests_oauth2client_makes(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES384", "EdDSA"])
 @pytest.mark.parametrize("form", ["pem", "jwk", "google", "one line"])
+@pytest.mark.slow
 def test_a_key_in_any_form_signs(algorithm: str, form: str) -> None:
     r"""PEM, a JWK, Google's JSON file, and PEM in one line with \\n in it all give the same key."""
     key = KEYS[algorithm]

@@ -170,6 +170,7 @@ def test_every_method_follows_the_layout_of_the_request(name: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["s3cret", "a-b_c.d~e0F9", "p+q%&=/ ", "café"])
+@pytest.mark.slow
 def test_basic_is_what_others_make(secret: str) -> None:
     """With `raw` the header is that of authlib and requests_oauth2client, where they can.
 
@@ -190,6 +191,7 @@ def test_basic_is_what_others_make(secret: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["s3cret", "p+q%&=/ ", "café 🔑"])
+@pytest.mark.slow
 def test_post_is_what_others_make(secret: str) -> None:
     """The parameters are those of authlib and requests_oauth2client, for every secret."""
     import requests_oauth2client  # noqa: PLC0415  # 200 ms

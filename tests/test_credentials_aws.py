@@ -5,8 +5,10 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from aws import REGION, Faults, FaultyAws, answer, fail, lose_answer, make_client, refuse
+from botocore.config import Config
 from botocore.exceptions import NoCredentialsError, NoRegionError
 from botocore.parsers import ResponseParserError
 from fakes import FakeClock
@@ -30,6 +32,9 @@ ID = "prod/one/client-secret"
 @pytest.fixture
 def ssm(aws_environ: pytest.MonkeyPatch, aws: object, moto_url: str) -> "SSMClient":
     """Give a client of an emulated Parameter Store that holds nothing yet."""
+    # What moto loads at its first call may take longer than our clients wait.
+    patient = Config(read_timeout=90)
+    boto3.client("ssm", REGION, endpoint_url=moto_url, config=patient).describe_parameters()
     return AwsClients().parameter_store(Account(REGION, moto_url))()
 
 

@@ -144,3 +144,42 @@ class Leaving:
         if timeout is not None:
             raise Empty
         return "call"
+
+
+# Calls to one place
+
+
+def test_a_place_gives_what_its_calls_give() -> None:
+    """Results and exceptions come through, one call after the other."""
+    place = deadline.Sequential(deadline.Threads(0.0))
+
+    def fail() -> None:
+        raise LookupError
+
+    assert [place.call(lambda n=n: n, 5) for n in range(3)] == [0, 1, 2]
+    with pytest.raises(LookupError):
+        place.call(fail, 5)
+    assert place.call(lambda: "again", 5) == "again"
+
+
+@pytest.mark.fault("aws-drips")
+def test_a_late_call_holds_the_next_one_up() -> None:
+    """A call that hangs lets no other of its place begin: threads never add up."""
+    go_on, begun = threading.Event(), []
+    place = deadline.Sequential(deadline.Threads(0.0))
+    with pytest.raises(TimeoutError):
+        place.call(go_on.wait, SHORT_S)
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            place.call(lambda: begun.append(1), SHORT_S)
+    assert begun == []
+
+    go_on.set()
+    assert place.call(lambda: "next", 5) == "next"
+
+
+def test_without_time_no_call_begins() -> None:
+    """A call that would be late from the start is not made."""
+    for seconds in (0, -1):
+        with pytest.raises(TimeoutError):
+            deadline.Sequential(deadline.Threads(0.0)).call(lambda: pytest.fail("made"), seconds)

@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import grp
+import itertools
 import json
 import os
 import pwd
@@ -17,11 +18,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from fakes import START, record, token
-from sinks import file_sink
+from sinks import file_sink, file_store
 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.tokens import OutputFormat, record_of
-from job.sinks.file import MAX_BYTES, FileStore, sweep
+from job.sinks.file import MAX_BYTES, sweep
 from job.sinks.record_sink import RecordSink
 
 ROOT = Path(__file__).parent.parent
@@ -30,8 +31,9 @@ RAW = OutputFormat("raw", "tiki")
 LATER = START + 2000
 HOLDER = """
 import sys
-from job.sinks.file import FileStore
-with FileStore(sys.argv[1]).lock():
+sys.path.insert(0, "tests")
+from sinks import file_store
+with file_store(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -183,7 +185,7 @@ def test_nothing_but_the_token_stays(path: Path) -> None:
 
 def test_a_sink_is_small(path: Path) -> None:
     """A hundred thousand of them fit in one process."""
-    store = FileStore(str(path))
+    store = file_store(path)
     sink = RecordSink(store, JSON)
 
     assert [one for one in (store, sink) if hasattr(one, "__dict__")] == []
@@ -760,6 +762,23 @@ def test_sweep_looks_into_the_working_folder(path: Path, monkeypatch: pytest.Mon
     path.with_name(f".tiki.json.{'0' * 16}.tmp").touch()
 
     assert sweep(iter(["tiki.json"])) == 1
+
+
+@pytest.mark.fault("busy-reader")
+def test_a_reader_ends_beside_a_writer_that_never_rests(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each look finds another text, there is no record in the end, and nothing foreign."""
+    sink, real, texts = file_sink(path, RAW), os.open, itertools.count()
+    sink.write(record())
+
+    def opened(name: str, flags: int, *more: object, **where: object) -> int:
+        if name == str(path):
+            path.write_text(f"tok-{next(texts)}")
+        return real(name, flags, *more, **where)  # type: ignore[arg-type]  # as it came
+
+    monkeypatch.setattr(os, "open", opened)
+    assert sink.read() is None
 
 
 @pytest.mark.fault("busy-reader")

@@ -23,11 +23,11 @@ from aws import (
 )
 from botocore import exceptions as aws_exceptions
 from fakes import START, record, token
-from sinks import secret_sink
+from sinks import secret_sink, secret_store
 
 from job.aws.clients import Account, AwsClients
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
-from job.core.ports import Superseded
+from job.core.ports import Conflict, Stored, Superseded
 from job.core.secret import Secret
 from job.core.tokens import (
     END_OF_TIME,
@@ -38,9 +38,10 @@ from job.core.tokens import (
     render,
     render_receipt,
 )
+from job.http.deadline import Sequential, Threads
 from job.sinks.record_sink import RecordSink
 from job.sinks.secret_text import SecretText
-from job.sinks.secrets_manager import PENDING, SecretsManagerStore
+from job.sinks.secrets_manager import PENDING
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -383,6 +384,17 @@ def test_a_stale_answer_never_lets_an_older_token_win(aws: "Client", faults: Fau
     assert sink.read() == T0
 
     lost(sink, T1)
+
+
+def test_only_what_was_loaded_last_is_replaced(aws: "Client", faults: Faults) -> None:
+    """A text may be joined to what was read last only; anything else is a conflict, at no call."""
+    stored(aws)
+    store = secret_store(ID, lambda: aws)
+    store.load()
+    faults.calls.clear()
+    with pytest.raises(Conflict):
+        store.replace(Secret("any"), "", Stored(revision="another"))
+    assert faults.calls == []
 
 
 # Missing, empty, foreign
@@ -810,12 +822,27 @@ def test_a_silent_endpoint_is_left_in_time(aws: "Client", faulty_aws: FaultyAws)
     client.close()
 
 
+@pytest.mark.fault("aws-drips")
+def test_a_dripping_endpoint_is_left_in_time(aws: "Client", faulty_aws: FaultyAws) -> None:
+    """An answer that never ends holds one thread, however often the store is asked."""
+    stored(aws)
+    client = make_client(faulty_aws.url)
+    calls = Sequential(Threads(keep_s=0.0))
+    sink = secret_sink(ID, JSON, lambda: client, calls=calls, deadline_s=0.2)
+    faulty_aws.faults.plan("GetSecretValue", faulty_aws.drip)
+    errors = [error_of(sink.read) for _ in range(3)]
+
+    assert [(type(error), error.code) for error in errors] == [(SinkUnavailable, "timeout")] * 3
+    assert faulty_aws.faults.calls.count("GetSecretValue") == 1
+    client.close()
+
+
 @pytest.mark.fault("aws-silent")
 def test_a_slow_call_is_the_last_one(aws: "Client", faults: Faults) -> None:
     """When the time is over after a call, no other one follows; the next write finishes it."""
     stored(aws)
     clock = iter([0.0, 1.0, 2.0, 31.0, *[40.0] * 20])
-    store = SecretsManagerStore(ID, lambda: aws, monotonic=lambda: next(clock))
+    store = secret_store(ID, lambda: aws, monotonic=lambda: next(clock))
     before, beside = store.load(), ""
     faults.calls.clear()
     text = Secret(render(T1, JSON))
@@ -831,7 +858,7 @@ def test_a_slow_call_is_the_last_one(aws: "Client", faults: Faults) -> None:
 def test_no_token_shows_in_an_error_or_a_repr(aws: "Client", faults: Faults) -> None:
     """The token that is being written appears in no text, whatever goes wrong."""
     value = secrets.token_urlsafe()
-    store = SecretsManagerStore(ID, lambda: aws, create=True)
+    store = secret_store(ID, lambda: aws, create=True)
     sink = RecordSink(store, JSON)
     texts = [sink.label, repr(sink)]
     for effect in (refuse("ThrottlingException", value), lose_call, fail(ValueError(value))):

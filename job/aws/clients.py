@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
+from job.http.deadline import Threads
+
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
@@ -32,7 +34,8 @@ class AwsClients:
     """
 
     def __init__(self) -> None:
-        """Make none yet."""
+        """Make none yet; `threads` are for calls with a deadline."""
+        self.threads = Threads()
         self._shared: dict[tuple[Service, Account], _SharedClient] = {}
         self._lock = threading.Lock()
 

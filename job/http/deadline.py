@@ -1,6 +1,7 @@
 """A total deadline for a call that has none, whatever it hangs in, name resolution included."""
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -29,18 +30,22 @@ class Threads:
         function does afterwards is ignored. `abort` has to make it end, and must not block or
         raise.
         """
-        call, thread, finished = _Call(function), self._thread(), False
+        call, finished = self.begin(function), False
         try:
-            thread.calls.put(call)
             finished = call.wait(seconds)
         finally:
             if not finished:
-                thread.is_late = True
                 abort()
         if not finished:
-            msg = f"no result within {seconds:g} s"
-            raise TimeoutError(msg)
+            raise late(seconds)
         return call.outcome()
+
+    def begin(self, function: Callable[[], T]) -> "Call[T]":
+        """Begin a call, and return what tells of its end."""
+        thread = self._thread()
+        call = Call(function, thread)
+        thread.calls.put(call)
+        return call
 
     def _thread(self) -> "_Thread":
         """Take the thread that was used last, or start one."""
@@ -51,16 +56,48 @@ class Threads:
         return thread
 
 
+class Sequential:
+    """Makes the calls to one place, one after the other, each with its own deadline.
+
+    A late call goes on in its thread, and the next one begins when it has ended: at most one thread
+    hangs for a place, and no late call is carried out behind the back of a newer one.
+    """
+
+    def __init__(self, threads: Threads) -> None:
+        """Begin without a call."""
+        self._threads = threads
+        self._late: Call[object] | None = None
+
+    def call(self, function: Callable[[], T], seconds: float) -> T:
+        """Return what `function` returns or raise what it raises; TimeoutError after `seconds`."""
+        until = time.monotonic() + seconds
+        if seconds <= 0 or (self._late is not None and not self._late.wait(seconds)):
+            raise late(seconds)
+        self._late = None
+        call = self._threads.begin(function)
+        if not call.wait(max(until - time.monotonic(), 0.0)):
+            self._late = call  # type: ignore[assignment]  # nobody asks for its outcome
+            raise late(seconds)
+        return call.outcome()
+
+
+def late(seconds: float) -> TimeoutError:
+    """Return the error of a call that took longer than it may."""
+    return TimeoutError(f"no result within {seconds:g} s")
+
+
 def call(function: Callable[[], T], seconds: float, abort: Callable[[], None]) -> T:
     """Make one call as `Threads.call` does, in a thread that is not kept."""
     return Threads(keep_s=0.0).call(function, seconds, abort)
 
 
-class _Call(Generic[T]):
+class Call(Generic[T]):
     """One call, and what became of it."""
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    def __init__(self, function: Callable[[], T], thread: "_Thread") -> None:
+        """Wait for the thread to make it."""
         self._function = function
+        self._thread = thread
         self._results: list[T] = []
         self._errors: list[BaseException] = []
         # Not a queue: before Python 3.12, a signal has SimpleQueue.get find nothing too early.
@@ -68,19 +105,28 @@ class _Call(Generic[T]):
         self._running.acquire()
 
     def make(self) -> None:
+        """Make the call, in its thread."""
         try:
             self._results.append(self._function())
         except BaseException as error:  # noqa: BLE001  # it is raised again, in the caller's thread
             self._errors.append(error)
 
     def end(self) -> None:
+        """Let the one that waits for it go on."""
         self._running.release()
 
     def wait(self, seconds: float) -> bool:
-        return self._running.acquire(timeout=seconds)
+        """Wait for its end; where it is late, its thread makes no other call."""
+        finished = False
+        try:
+            finished = self._running.acquire(timeout=seconds)
+        finally:
+            if not finished:
+                self._thread.is_late = True
+        return finished
 
     def outcome(self) -> T:
-        """Give what came of it away: an error that is kept would keep all that its frames hold."""
+        """Give the outcome away: an error that is kept would keep all that its frames hold."""
         if self._errors:
             raise self._errors.pop()
         return self._results.pop()
@@ -91,7 +137,7 @@ class _Thread(threading.Thread):
 
     def __init__(self, idle: "list[_Thread]", keep_s: float) -> None:
         super().__init__(name="deadline", daemon=True)
-        self.calls: SimpleQueue[_Call[Any]] = SimpleQueue()
+        self.calls: SimpleQueue[Call[Any]] = SimpleQueue()
         self.is_late = False
         self._idle = idle
         self._keep_s = keep_s
@@ -113,7 +159,7 @@ class _Thread(threading.Thread):
         call.end()
         return not is_late
 
-    def _next(self) -> _Call[Any] | None:
+    def _next(self) -> Call[Any] | None:
         with suppress(Empty):
             return self.calls.get(timeout=self._keep_s)
         with suppress(ValueError):

@@ -117,32 +117,29 @@ class FileSinkSettings(SinkSettings, frozen=True, kw_only=True, tag="file"):
 class FileStore:
     """A local file, replaced atomically, with a sidecar and a lock file beside it.
 
-    `mode` is set whatever the umask; `owner` and `group` are names or numbers, None leaves them. A
-    rival that holds the lock file is waited for during `lock_timeout_s` seconds, with `sleep`
-    between looks. Its revision is its text.
+    Its mode is set whatever the umask. A rival that holds the lock file is waited for during
+    `lock_timeout_s` seconds, with `sleep` between looks. Its revision is its text.
     """
 
-    __slots__ = ("_group", "_lock_timeout_s", "_mode", "_owner", "_path", "_replaceable", "_sleep")
+    __slots__ = ("_lock_timeout_s", "_replaceable", "_settings", "_sleep")
     in_one_step = False
 
     def __init__(
         self,
-        path: str,
+        settings: FileSinkSettings,
         *,
-        mode: int = 0o600,
-        owner: str | None = None,
-        group: str | None = None,
         lock_timeout_s: float = 20.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Touch nothing yet."""
-        self._path = path
-        self._mode = mode
-        self._owner = owner
-        self._group = group
+        self._settings = settings
         self._lock_timeout_s = lock_timeout_s
         self._sleep = sleep
         self._replaceable = False
+
+    @property
+    def _path(self) -> str:
+        return self._settings.path
 
     @property
     def label(self) -> str:
@@ -186,10 +183,11 @@ class FileStore:
         with _translated(self._path):
             if _read_text(self._path) != expected.text.reveal():
                 raise Conflict
-            owner = _number(self._owner, lambda name: pwd.getpwnam(name).pw_uid)
-            group = _number(self._group, lambda name: grp.getgrnam(name).gr_gid)
+            owner = _number(self._settings.owner, lambda name: pwd.getpwnam(name).pw_uid)
+            group = _number(self._settings.group, lambda name: grp.getgrnam(name).gr_gid)
+            mode = int(self._settings.mode, 8)
             self._replaceable = False
-            write_atomically(folder, contents, mode=self._mode, owner=owner, group=group)
+            write_atomically(folder, contents, mode=mode, owner=owner, group=group)
             self._replaceable = True
 
     def foreign(self) -> SinkRejected:

@@ -4,6 +4,7 @@ import typing
 
 from job.aws.clients import Account, AwsClients
 from job.core.ports import Sink, Store
+from job.http.deadline import Sequential
 from job.sinks.file import FileSinkSettings, FileStore
 from job.sinks.record_sink import RecordSink
 from job.sinks.secrets_manager import SecretsManagerSinkSettings, SecretsManagerStore
@@ -27,20 +28,10 @@ def store_of(settings: AnySinkSettings, aws: AwsClients) -> Store:
     """Return the store that settings describe."""
     match settings:
         case FileSinkSettings():
-            return FileStore(
-                settings.path,
-                mode=int(settings.mode, 8),
-                owner=settings.owner,
-                group=settings.group,
-            )
+            return FileStore(settings)
         case SecretsManagerSinkSettings():
             account = Account(settings.region, settings.endpoint_url, settings.profile)
-            return SecretsManagerStore(
-                settings.secret_id,
-                aws.secrets_manager(account),
-                json_key=settings.json_key,
-                create=settings.create,
-                kms_key_id=settings.kms_key_id,
-                tags=settings.tags,
-                compare_and_swap=settings.compare_and_swap,
-            )
+            client, calls = aws.secrets_manager(account), Sequential(aws.threads)
+            return SecretsManagerStore(settings, client, calls=calls)
+        case _:
+            typing.assert_never(settings)

@@ -19,6 +19,7 @@ from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.ports import Conflict, Stored
 from job.core.secret import Secret
 from job.core.tokens import FormatName, asked_at
+from job.http.deadline import Sequential
 from job.sinks.secret_text import SecretText
 from job.sinks.settings import Place, SinkSettings
 from job.values import EndpointUrl, Profile, Region, default, is_url
@@ -90,43 +91,40 @@ class SecretsManagerSinkSettings(
 class SecretsManagerStore:
     """One secret, or the text under `json_key` of a JSON secret whose other keys are kept.
 
-    One thread at a time may use it; `client` may be shared. `create` makes a missing secret, with
-    `kms_key_id` and `tags`. Without `compare_and_swap` a write is one plain put, for a principal
-    that may do nothing else. A method makes no further call after `deadline_s` seconds of the
-    `monotonic` clock; each call has the client's own timeouts. A revision is a version's id.
+    One thread at a time may use it; `client` may be shared. A method ends `deadline_s` seconds after
+    it began (by `monotonic`), if `calls` makes its calls; without that, only the next call is not
+    made. A revision is a version's id.
     """
 
     in_one_step = True
 
-    def __init__(  # noqa: PLR0913  # one keyword for each setting of a secret
+    def __init__(
         self,
-        secret_id: str,
+        settings: SecretsManagerSinkSettings,
         client: "Callable[[], SecretsManagerClient]",
         *,
-        json_key: str | None = None,
-        create: bool = False,
-        kms_key_id: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        compare_and_swap: bool = True,
+        calls: Sequential | None = None,
         deadline_s: float = 30.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Call nothing yet."""
-        self.label = f"aws-secrets-manager:{secret_id}"
-        self._secret_id = secret_id
-        self._text = SecretText(secret_id, json_key)
+        self._settings = settings
+        self._secret_id = settings.secret_id
+        self._text = SecretText(settings.secret_id, settings.json_key)
         self._client = client
-        self._create = create
-        self._kms_key_id = kms_key_id
-        self._tags = tags or {}
-        self._compare_and_swap = compare_and_swap
+        self._calls = calls
         self._deadline_s = deadline_s
         self._monotonic = monotonic
         self._until = 0.0
         self._content = _EMPTY
-        self._settled = not compare_and_swap
+        self._settled = not settings.compare_and_swap
         self._stuck = ""
         self._put_last = ("", "")
+
+    @property
+    def label(self) -> str:
+        """Return the secret's name in events."""
+        return f"aws-secrets-manager:{self._secret_id}"
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -151,7 +149,7 @@ class SecretsManagerStore:
         try:
             return self._version()
         except SinkRejected as error:
-            if self._compare_and_swap or error.code != "access_denied":
+            if self._settings.compare_and_swap or error.code != "access_denied":
                 raise
             return Stored()
 
@@ -162,8 +160,11 @@ class SecretsManagerStore:
         if version_id != expected.revision:
             raise Conflict
         new = self._text.joined(text.reveal(), beside, content.reveal())
-        if not self._compare_and_swap:
-            self._put_plainly(new, beside, version_id)
+        if not self._settings.compare_and_swap:
+            # The same text again makes no second version.
+            predecessor = version_id if self._settings.json_key is not None else ""
+            lineage = (predecessor, Secret(f"{new}\0{beside}").fingerprint())
+            self._put(new, self._text.version_id(beside, *lineage), CURRENT)
             return
         self._settled = False
         if not self._swap(new, beside, version_id):
@@ -194,12 +195,6 @@ class SecretsManagerStore:
                 raise
             self._put_last = ("", "")
             return False
-
-    def _put_plainly(self, content: str, receipt: str, replaced: str) -> None:
-        """Put a version as the current one; the same text again makes no second version."""
-        predecessor = replaced if self._text.json_key is not None else ""
-        fingerprint = Secret(f"{content}\0{receipt}").fingerprint()
-        self._put(content, self._text.version_id(receipt, predecessor, fingerprint), CURRENT)
 
     def _settle(self) -> None:
         """Promote a version that was put but not promoted, if its token is not an older one.
@@ -249,7 +244,7 @@ class SecretsManagerStore:
                 "DescribeSecret", lambda aws: aws.describe_secret(SecretId=self._secret_id)
             )
         except SinkRejected as error:
-            if error.code != "not_found" or not self._create:
+            if error.code != "not_found" or not self._settings.create:
                 raise
             return {}
         return described
@@ -267,7 +262,7 @@ class SecretsManagerStore:
                 ),
             )
         except SinkRejected as error:
-            if error.code != "not_found" or not self._create:
+            if error.code != "not_found" or not self._settings.create:
                 raise
             self._create_secret(content, version_id)
             return True
@@ -297,14 +292,14 @@ class SecretsManagerStore:
         return True
 
     def _create_secret(self, content: str, version_id: str) -> None:
-        more: dict[str, Any] = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
+        more: dict[str, Any] = {"KmsKeyId": key} if (key := self._settings.kms_key_id) else {}
         self._ask(
             "CreateSecret",
             lambda aws: aws.create_secret(
                 Name=self._secret_id,
                 SecretString=content,
                 ClientRequestToken=version_id,
-                Tags=[{"Key": key, "Value": value} for key, value in self._tags.items()],
+                Tags=[{"Key": name, "Value": value} for name, value in self._settings.tags.items()],
                 **more,
             ),
         )
@@ -314,14 +309,24 @@ class SecretsManagerStore:
 
     def _ask(self, action: str, call: "Callable[[SecretsManagerClient], T]") -> T:
         """Make one call and return its answer; raises what went wrong in our words."""
-        if self._monotonic() >= self._until:
+        left_s = self._until - self._monotonic()
+        try:
+            return self._within(left_s, lambda: call(self._client()))
+        except TimeoutError:
             what = f"AWS was too slow: {self._deadline_s:g} s were over at {action}"
             cure = "check the network to its endpoint"
-            raise SinkUnavailable("timeout", f"secret {self._secret_id}: {what}; {cure}")
-        try:
-            return call(self._client())
+            text = f"secret {self._secret_id}: {what}; {cure}"
+            raise SinkUnavailable("timeout", text) from None
         except Exception as error:  # noqa: BLE001  # all that runs here is boto3, its files and plug-ins
             raise sink_error(error, action, self._secret_id) from None
+
+    def _within(self, left_s: float, call: Callable[[], T]) -> T:
+        """Make a call; raises TimeoutError when the time is over."""
+        if self._calls is not None:
+            return self._calls.call(call, left_s)
+        if left_s <= 0:
+            raise TimeoutError
+        return call()
 
 
 def _picked(answer: Mapping[str, Any]) -> tuple[str, str]:
