@@ -215,11 +215,11 @@ def _history(attempts: Sequence[Attempt]) -> str:
             # Broken in the middle, so that it differs by more than its colour.
             lines["failed"].append(f"{left}{HEIGHT}V13{left}7V0")
     failed = len(lines["failed"])
-    told = f"last {len(attempts)} exchanges: {failed} failed, the slowest took {slowest} ms"
+    label = f"last {len(attempts)} exchanges: {failed} failed, the slowest took {slowest} ms"
     paths = "".join(f'<path class="{kind}" d="{"".join(d)}"/>' for kind, d in lines.items() if d)
     return (
         f'<svg class="history" viewBox="0 0 {STEP * SHOWN_ATTEMPTS} {HEIGHT}" role="img" '
-        f'aria-label="{told}"><title>{told}</title>{paths}</svg>'
+        f'aria-label="{label}"><title>{label}</title>{paths}</svg>'
     )
 
 

@@ -129,7 +129,7 @@ def _within_budget(
     if budget is None:
         return plan
     kept = f"kept in {file.path}" if file else "counted anew by each process: no file sink keeps it"
-    told = f"{budget}, which is {_count(budget.per_day)} a day for this client; {kept}"
+    text = f"{budget}, which is {_count(budget.per_day)} a day for this client; {kept}"
     warnings = plan.warnings
     if needed > budget.per_day:
         short = (
@@ -138,7 +138,7 @@ def _within_budget(
             "Set a later refresh_at, ask for fewer tokens, or get a larger quota"
         )
         warnings += (short,)
-    return replace(plan, unusual=(*plan.unusual, ("budget", told)), warnings=warnings)
+    return replace(plan, unusual=(*plan.unusual, ("budget", text)), warnings=warnings)
 
 
 def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None) -> tuple[int, str]:

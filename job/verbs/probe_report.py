@@ -95,8 +95,8 @@ class ProbeReport:
 
     def _entries(self) -> Iterator[tuple[str, str]]:
         yield "auth method", f"{self.auth_method} was accepted"
-        told = f"{self.life_s} s, by {self.expiry_source}"
-        yield "token life", f"{duration(self.life_s)} ({told})"
+        life = duration(self.life_s)
+        yield "token life", f"{life} ({self.life_s} s, by {self.expiry_source})"
         yield "second token", "the same one again" if self.same_token else "another one"
         works = {True: "still works", False: "is dead now", None: "unknown"}
         yield "first token", f"{works[self.first_works]} ({self.how})"
@@ -140,7 +140,7 @@ def report(
     """Return what two exchanges, one after the other, show of a token endpoint."""
     same = first.token.access_token == second.token.access_token
     members = members_of(first.answer.body) or {}
-    show = _shower(first, second)
+    show = _sanitizer(first, second)
     found = tuple(map(show, _members(members)))
     dated = first.answer.dated is not None and "age" not in first.answer.headers
     advice = [
@@ -217,7 +217,7 @@ def _long_life(token: Token, settings: CommonSettings) -> Advice:
 
 
 def _members(value: object, path: str = "", depth: int = MAX_DEPTH) -> Iterator[str]:
-    """Yield the paths of an answer's members, never what stands there."""
+    """Yield the paths of an answer's members, never their values."""
     for name, member in value.items() if isinstance(value, dict) else ():
         if isinstance(member, dict) and member and depth:
             yield from _members(member, f"{path}{name}.", depth - 1)
@@ -225,8 +225,8 @@ def _members(value: object, path: str = "", depth: int = MAX_DEPTH) -> Iterator[
             yield f"{path}{name}"
 
 
-def _shower(first: Exchanged, second: Exchanged) -> Callable[[str], str]:
-    """Return what makes a text of the server fit to be shown: masked, printable, short."""
+def _sanitizer(first: Exchanged, second: Exchanged) -> Callable[[str], str]:
+    """Return a function that makes a text of the server safe to show: masked, printable, short."""
     tokens = (first.token.access_token, second.token.access_token)
     known = (*first.answer.secrets, *second.answer.secrets, *tokens)
     return lambda text: printable(mask(text, known))[:SHOWN]

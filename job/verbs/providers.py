@@ -101,17 +101,9 @@ def explained(preset: "Preset") -> Iterator[str]:
 
 
 def _entries(preset: "Preset") -> Iterator[tuple[str, str]]:
-    if preset.why_not:
-        yield "not possible", preset.why_not
-    else:
-        yield from _settings(preset)
-    for head, text in (
-        ("note", preset.notes),
-        ("documentation", preset.docs),
-        ("shown by", preset.source),
-    ):
-        if text:
-            yield head, text
+    yield from [("not possible", preset.why_not)] if preset.why_not else _settings(preset)
+    more = {"note": preset.notes, "documentation": preset.docs, "shown by": preset.source}
+    yield from ((head, text) for head, text in more.items() if text)
     if not preset.why_not:
         yield "next", f"freshtoken init {preset.name}"
 
