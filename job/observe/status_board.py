@@ -82,7 +82,7 @@ class StatusBoard:
             ends_at=token.expires_at if token else None,
             refresh_at=int(state.exchange_at(known, now)),
             promise_at=whole(state.readers_until(known)[1]),
-            min_validity_s=int(refresher.policy.min_validity),
+            min_validity_s=int(refresher.plan.policy.min_validity),
             fingerprint=known.record.receipt.fingerprint if known.record else None,
             failures=known.failures,
             trouble=lately.trouble,

@@ -136,7 +136,7 @@ def _work(
         if live:
             stack.enter_context(live)
         if length_s is not None:
-            timer = threading.Timer(length_s, daemon.stop, ["the time is over"])
+            timer = threading.Timer(length_s, daemon.obey, ["stop", "the time is over"])
             timer.start()
             stack.callback(timer.join)
             stack.callback(timer.cancel)
