@@ -15,15 +15,15 @@ from certificates import client_certificate
 from fakes import START, FakeClock
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
+from loading import tokens_of
 from token_server import Seen, TokenServer, authority
 
 from job.compose.token_source import ClientSource, key_of, proof_of
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import ExchangeError
 from job.core.secret import Secret
-from job.oauth.auth_methods import METHODS, Client, TokenEndpoint
+from job.oauth.auth_methods import METHODS, OAuthClient, TokenEndpoint
 
 LONG = "a secret that is long enough for HS256"
 CLIENT = client_certificate("client")
@@ -206,7 +206,7 @@ def modern(**keys: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
         place.token_url, auth_method="client_secret_jwt", client_secret={"env": "LONG"}, **keys
     )
     proof = proof_of(settings, tools())
-    client = Client(settings, settings.client_id, proof, place, FakeClock())
+    client = OAuthClient(settings, settings.client_id, proof, place, FakeClock())
     auth = METHODS["client_secret_jwt"].make(client)
     assertion = auth.assertion().reveal()  # type: ignore[attr-defined]  # all of these have one
     return header_of(assertion) | {"aud": claims_of(assertion)["aud"]}

@@ -15,10 +15,10 @@ import pytest
 import yaml
 from consumers import PAGE, Api, examples, need, placed
 from hydra_server import Client, HydraServer
+from loading import tokens_of
 from running import once, stored, table
 
 from freshtoken_reader.cache import MIN_VALIDITY_S
-from job.config import tokens_of
 from job.core.secret import Secret
 
 TOKEN = secrets.token_urlsafe(24)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from fakes import START
+from loading import tokens_of
 from token_server import TokenServer, answer, stall
 from token_server import token as token_answer
 
 from job.compose.token_source import ClientSource, exchange_of, key_of, settled
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.clock import Moment
 from job.core.errors import (

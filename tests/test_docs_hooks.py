@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from loading import tokens_of
 from token_server import TokenServer, answer
 
-from job.config import tokens_of
 from job.config.json_schema import json_schema
 from job.config.watch_settings import HookSettings
 from job.core.secret import Secret

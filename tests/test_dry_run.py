@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from certificates import Pair, client_certificate
 from fakes import START, FakeClock
+from loading import tokens_of
 
 from job.compose import dry_run as dry_runs
 from job.compose.dry_run import DryRun
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.core.errors import SecretUnavailable
 
 NOW = dt.datetime.fromtimestamp(START, dt.UTC)

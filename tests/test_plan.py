@@ -8,11 +8,12 @@ import pytest
 from fakes import record, token
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loading import tokens_of
 
 from job.compose.refreshers import sinks_of
 from job.compose.token_source import key_of
 from job.compose.tools import Tools
-from job.config import Config, tokens_of
+from job.config import Config
 from job.core.clock import system_clock
 from job.core.schedule import Policy, Reissue, due_at
 from job.verbs.plan import TokenPlan, life_that_fits, token_plans

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes import START, FakeClock, record
 from hydra_server import Client, HydraServer
+from loading import tokens_of
 from sinks import file_sink
 from token_server import TokenServer, answer, authority, refusal
 
 from job.compose.tools import Tools
-from job.config import Config, tokens_of
+from job.config import Config
 from job.core.secret import Secret
 from job.verbs.preflight import PreflightResult, preflight
 

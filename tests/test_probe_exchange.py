@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from fakes import FakeClock
+from loading import tokens_of
 from token_server import Step, TokenServer, answer, refusal, token
 
 from job.compose.token_source import exchange_of
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import EndpointUnavailable, RequestRejected
 from job.core.ports import Deferred, unlimited

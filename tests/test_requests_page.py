@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from fakes import START, FakeClock
+from loading import tokens_of
 from token_server import TokenServer, answer
 
 from job.compose.token_source import ClientSource
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.values import value_reader
 

@@ -12,7 +12,7 @@ from job.config.settings import TokenSettings
 from job.core.errors import SecretUnavailable
 from job.core.text import DAY_S
 from job.credentials.kinds import kind_of
-from job.oauth.auth_methods import METHODS, Client
+from job.oauth.auth_methods import METHODS, OAuthClient
 from job.oauth.certificate import CertificateFiles, certificate_expiry
 
 SOON_DAYS = 14
@@ -21,7 +21,7 @@ SOON_DAYS = 14
 def dry_run(settings: TokenSettings, tools: Tools) -> "DryRun":
     """Return what `check` tries of a client."""
     proof, (_, endpoint) = proof_of(settings, tools), settled(settings, None)
-    return DryRun(settings, Client(settings, settings.client_id, proof, endpoint, tools.clock))
+    return DryRun(settings, OAuthClient(settings, settings.client_id, proof, endpoint, tools.clock))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class DryRun:
     """One client, and the rest of its settings."""
 
     settings: TokenSettings
-    client: Client
+    client: OAuthClient
 
     @property
     def subject(self) -> str:

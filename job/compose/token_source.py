@@ -11,7 +11,7 @@ from job.core.errors import RequestRejected
 from job.core.secret import Secret
 from job.core.tokens import Token, request_key
 from job.credentials.watched import WatchedSecret
-from job.oauth.auth_methods import METHODS, PROOFS, Client, TokenEndpoint
+from job.oauth.auth_methods import METHODS, PROOFS, OAuthClient, TokenEndpoint
 from job.oauth.certificate import CertificateFiles
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _exchange(
 ) -> "ClientCredentials":
     from job.oauth import exchange, request  # noqa: PLC0415  # 0.1 s of CPU
 
-    client = Client(settings, settings.client_id, proof, endpoint, tools.clock)
+    client = OAuthClient(settings, settings.client_id, proof, endpoint, tools.clock)
     return exchange.ClientCredentials(
         request.TokenRequest(
             endpoint.token_url,

@@ -16,9 +16,6 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Annotated
-
-from msgspec import Meta
 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.ports import Conflict, Stored
@@ -69,24 +66,21 @@ class FileSinkSettings(SinkSettings, frozen=True, kw_only=True, tag="file"):
     read_interval_s = 2.0
     lock_reaches_all_writers = True
 
-    path: Annotated[FilePath, Meta(description="The file. Its folder must exist.")]
-    format: Annotated[FormatName, Meta(description="The layout of the file.")] = "json"
-    template: (
-        Annotated[
-            str,
-            Meta(
-                description="For format template: text with {access_token}, {token_type}, "
-                "{expires_at}, {obtained_at}, {scope}, {name}."
-            ),
-        ]
-        | None
-    ) = None
-    mode: Annotated[str, Meta(description="The permission bits, in octal.")] = "0600"
-    owner: Annotated[str, Meta(description="The owning user, by name or number.")] | None = None
-    group: Annotated[str, Meta(description="The owning group, by name or number.")] | None = None
-    overwrite: Annotated[
-        bool, Meta(description="Replace a file that freshtoken has not written.")
-    ] = False
+    path: FilePath
+    """The file. Its folder must exist."""
+    format: FormatName = "json"
+    """The layout of the file."""
+    template: str | None = None
+    """For format template: text with {access_token}, {token_type}, {expires_at}, {obtained_at},
+    {scope}, {name}."""
+    mode: str = "0600"
+    """The permission bits, in octal."""
+    owner: str | None = None
+    """The owning user, by name or number."""
+    group: str | None = None
+    """The owning group, by name or number."""
+    overwrite: bool = False
+    """Replace a file that freshtoken has not written."""
 
     @property
     def place(self) -> Place:

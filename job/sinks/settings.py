@@ -2,10 +2,9 @@
 
 import string
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import msgspec
-from msgspec import Meta
 
 from job.core.tokens import TEMPLATE_FIELDS, FormatName, OutputFormat, unknown_template_fields
 from job.values import Table
@@ -28,11 +27,12 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
     lock_reaches_all_writers: ClassVar[bool] = False
     """Whether its lock keeps every other writer from minting (docs/decisions/0007)."""
 
-    format: Annotated[FormatName, Meta(description="The layout of the text.")] = "json"
-    template: Annotated[str, Meta(description="For format template: as for a file.")] | None = None
-    overwrite: Annotated[
-        bool, Meta(description="Replace a value that freshtoken has not written.")
-    ] = False
+    format: FormatName = "json"
+    """The layout of the text."""
+    template: str | None = None
+    """For format template: as for a file."""
+    overwrite: bool = False
+    """Replace a value that freshtoken has not written."""
 
     @property
     def place(self) -> Place:
@@ -41,7 +41,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
         Two sinks collide if one's place is the beginning of the other's, or the same.
         """
         given = (field.name for field in msgspec.structs.fields(self) if field.required)
-        return (self.variable, *(str(getattr(self, name)) for name in given))
+        return (str(self.__struct_config__.tag), *(str(getattr(self, name)) for name in given))
 
     @property
     def local_path(self) -> str | None:
@@ -58,7 +58,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
             unknown = unknown_template_fields(self.template)
             fields = [name for _, name, _, _ in string.Formatter().parse(self.template)]
         except ValueError:
-            yield "template", "has a brace without its fellow; write {{ and }} for braces"
+            yield "template", "has an unmatched brace; write {{ and }} for braces"
             return
         if unknown:
             known = ", ".join(TEMPLATE_FIELDS)

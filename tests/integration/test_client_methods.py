@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
+from loading import tokens_of
 from running import PATIENCE_S, ROOT
 from test_oidc_provider import Provider, serving
 from token_server import authority
 
 from job.compose.token_source import ClientSource
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.core.clock import system_clock
 from job.core.errors import RequestRejected
 
