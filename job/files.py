@@ -1,4 +1,4 @@
-"""Private files: read without surprises, and replaced whole or not at all."""
+"""Private files: reading only regular ones, and replacing them whole or not at all."""
 
 import errno
 import os
@@ -12,10 +12,10 @@ CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def read_regular(path: str, limit: int) -> bytes | None:
-    """Return the first `limit` bytes of a regular file, None if nothing is at `path`.
+    """Return the first `limit` bytes of a regular file, or None if nothing is at `path`.
 
-    Raises OSError for anything else that is there: a link (ELOOP), a folder (EISDIR), a device, a
-    pipe or a socket (ENXIO).
+    Raises OSError for anything else: a link (ELOOP), a folder (EISDIR), a device, a pipe or a
+    socket (ENXIO).
     """
     try:
         file = os.open(path, READING)
@@ -44,8 +44,8 @@ def write_atomically(
     """Replace files of a folder, each whole or not at all, in the order of `contents` (by name).
 
     Whatever the umask, nobody can open one before it has its mode, owner and group (-1 leaves
-    them). All are durable at the end. Raises OSError; the files are then as they were before, but
-    for those that come first in the order. A writer that dies leaves `.NAME.<16 hex digits>.tmp`.
+    them). All are durable at the end. Raises OSError; then some files, from the first one on, may
+    have been replaced. A writer that dies leaves `.NAME.<16 hex digits>.tmp`.
     """
     temporaries = {f".{name}.{os.urandom(8).hex()}.tmp": name for name in contents}
     descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -63,7 +63,7 @@ def write_atomically(
 
 
 def close_quietly(file: int) -> None:
-    """Close a descriptor that nothing was written to: it is gone even when close(2) fails."""
+    """Close a descriptor that nothing was written to: even if close(2) fails, it is closed."""
     with suppress(OSError):
         os.close(file)
 
@@ -74,8 +74,8 @@ def _write_new(
     """Write and sync a new file that nobody can open before its owner, group and mode are right."""
     owner, group = owner_and_group
     with open(os.open(name, CREATING, mode & 0o600, dir_fd=folder), "wb") as file:
-        # The group before the mode that lets it in; the owner last, for after it fchmod(2) is
-        # refused to a writer that has no more than CAP_CHOWN.
+        # The group before the mode that admits it; the owner last, because after it a writer that
+        # has only CAP_CHOWN may not call fchmod(2).
         os.fchown(file.fileno(), -1, group)
         os.fchmod(file.fileno(), mode)
         os.fchown(file.fileno(), owner, -1)
@@ -83,7 +83,7 @@ def _write_new(
         file.flush()
         os.fsync(file.fileno())
         if os.fstat(file.fileno()).st_size != len(content):
-            # A file system may say that it wrote what it has not; what is torn is not published.
+            # A file system may report more than it wrote; a torn file must not be published.
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
@@ -91,6 +91,6 @@ def _sync_folder(folder: int) -> None:
     try:
         os.fsync(folder)
     except OSError as error:
-        # Some file systems can't sync a folder (fsync(2), EINVAL); the rename stands.
+        # Some file systems can't sync a folder (fsync(2), EINVAL); the rename is valid.
         if error.errno != errno.EINVAL:
             raise

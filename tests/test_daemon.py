@@ -27,9 +27,8 @@ from job.core.events import (
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.runners.daemon import Command, Daemon, SteadyTick
-from job.runners.due_queue import DueQueue
 from job.runners.process import TO_RUN, Signals
-from job.runners.sweep import WORKERS
+from job.runners.sweep import WORKERS, DueQueue
 from job.runners.watchdog import DEAD_AFTER_LOOKS, Watchdog
 
 PATIENCE_S = 10.0
@@ -150,7 +149,7 @@ class Scene:
                 failed.append(error)
             for gate in gates:
                 gate.open.set()
-            self.daemon.stop("the story is over")
+            self.daemon.obey("stop", "the story is over")
 
         teller = threading.Thread(target=tell)
         teller.start()
@@ -596,7 +595,7 @@ def test_an_observer_that_raises_stops_nothing() -> None:
     def story() -> None:
         refresher.step_seen()
         refresher.stepped_after(1.0, clock)
-        daemon.stop("done")
+        daemon.obey("stop", "done")
 
     daemon = Daemon({"a": refresher}, report, dict, clock=clock, tick_s=TICK_S)  # type: ignore[dict-item]
     assert daemon.run() == 0
@@ -614,7 +613,7 @@ def test_it_works_outside_the_main_thread() -> None:
     thread.start()
     assert done.wait(PATIENCE_S)
     assert signal.getsignal(signal.SIGTERM) is before
-    daemon.stop("enough")
+    daemon.obey("stop", "enough")
     assert statuses.get(timeout=PATIENCE_S) == 0
     thread.join(PATIENCE_S)
     assert [told.get_nowait() for _ in range(2)] == [
@@ -980,7 +979,7 @@ def test_a_stop_finishes_the_step_in_hand() -> None:
 
         def story() -> None:
             assert gate.begun.wait(PATIENCE_S)
-            scene.daemon.stop("asked to")
+            scene.daemon.obey("stop", "asked to")
             with pytest.raises(Empty):
                 scene._told.get(timeout=0.05)
             gate.open.set()
@@ -999,7 +998,7 @@ def test_a_hung_step_holds_a_stop_up_for_its_deadline_only() -> None:
         def story() -> None:
             assert gate.begun.wait(PATIENCE_S)
             before = time.monotonic()
-            scene.daemon.stop("asked to")
+            scene.daemon.obey("stop", "asked to")
             scene.told(JobStopped)
             assert time.monotonic() - before < 1.0
 
@@ -1010,7 +1009,7 @@ def test_a_stop_before_the_start_is_not_lost() -> None:
     """Promise: whoever stops too early is heard."""
     told = list[Event]()
     daemon = Daemon({}, told.append, lambda _: {}, tick_s=TICK_S)
-    daemon.stop("at once")
+    daemon.obey("stop", "at once")
     assert daemon.run() == 0
     assert told == [JobStarted(__version__, 0), JobStopped("at once")]
 

@@ -125,7 +125,7 @@ def test_the_worst_go_first() -> None:
         name = f"t{number}"
         built = world.refresher(name, world.limiter(name, rate=Rate(1, 1.0)))
         left = 1800 + 30 * (number * 7 % 20)
-        built._sinks[0].stored = record_of(  # type: ignore[attr-defined]  # a MemorySink
+        built.sinks[0].stored = record_of(  # type: ignore[attr-defined]  # a MemorySink
             token(name, START - 3600 + left, 3600), "key"
         )
         built.step()

@@ -5,21 +5,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from job.runners.process import SIGNALS, TO_END, TO_RUN, Signals, hold_signals, release_signals
+from job.runners.process import TO_END, TO_RUN, Signals, hold_signals, release_signals
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """Fail a test that leaves a signal held or a handler in place."""
-    before = [signal.getsignal(number) for number in SIGNALS], held()
+    before = [signal.getsignal(number) for number in TO_RUN], held()
     yield
     release_signals()
-    assert ([signal.getsignal(number) for number in SIGNALS], set()) == before
+    assert ([signal.getsignal(number) for number in TO_RUN], set()) == before
 
 
 def held() -> set[signal.Signals]:
     """Return which of our signals wait."""
-    return {signal.Signals(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, ())} & {*SIGNALS}
+    return {signal.Signals(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, ())} & {*TO_RUN}
 
 
 def send(*numbers: signal.Signals) -> None:
@@ -41,7 +41,7 @@ def test_a_stop_while_signals_were_held_is_heard() -> None:
     """Promise: a signal from the first moments is neither deadly nor lost."""
     hold_signals()
     send(signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in TO_RUN}
     with pytest.raises(SystemExit) as left, Signals(TO_RUN, leaving=SystemExit(0)):
         pytest.fail("it goes on")
     assert left.value.code == 0
@@ -89,14 +89,14 @@ def test_what_ends_by_itself_stops_on_a_hangup() -> None:
 @pytest.mark.fault("sigterm")
 def test_signals_that_were_held_are_ignored_at_the_end() -> None:
     """Promise: a signal that comes when all is done can't change how the process ends."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in TO_RUN}
     hold_signals()
     with Signals(TO_RUN, leaving=SystemExit(0)) as signals:
         signals.hand_to(lambda *_: None)
         assert held() == set()
-    assert held() == {*SIGNALS}
+    assert held() == {*TO_RUN}
     release_signals()
-    send(*SIGNALS)
+    send(*TO_RUN)
     assert {signal.signal(number, handler) for number, handler in before.items()} == {
         signal.SIG_IGN
     }

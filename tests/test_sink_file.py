@@ -375,7 +375,7 @@ def test_what_is_no_file_is_refused(
     sink = file_sink(str(path), JSON, overwrite=overwrite)
     for act in (sink.read, lambda: sink.write(record())):
         refused = rejection_of(act)
-        assert (refused.code, "no regular file" in refused.message) == ("not_a_file", True)
+        assert (refused.code, "not a regular file" in refused.message) == ("not_a_file", True)
     assert not path.is_file()
 
 

@@ -169,7 +169,11 @@ def test_a_key_that_must_be_given_is_of_any_type(
     """A sink that lacks one is told of, whichever type it has, and nothing else with it."""
     install(site, f"sqlite = {NAME}:Many")
     with (site / f"{NAME}.py").open("a") as module:
-        module.write(ANOTHER.format("Many", "sqlite", "", "path: str\n    port: int"))
+        module.write(
+            ANOTHER.format(
+                "Many", "sqlite", "", "path: str\n    port: Annotated[int, Meta(description='It.')]"
+            )
+        )
     assert problems(tmp_path, keys) == [f"tokens.one.sinks[1].{told}"]
 
 
@@ -177,13 +181,20 @@ def test_a_place_is_all_that_must_be_given(tmp_path: Path, site: Path) -> None:
     """Settings that say nothing of their place have one by their required keys."""
     install(site, f"sqlite = {NAME}:Many")
     with (site / f"{NAME}.py").open("a") as module:
-        module.write(ANOTHER.format("Many", "sqlite", "", "path: str\n    port: int"))
+        module.write(
+            ANOTHER.format(
+                "Many", "sqlite", "", "path: str\n    port: Annotated[int, Meta(description='It.')]"
+            )
+        )
     config = str(config_of(tmp_path, "https://as.test/token", 'path = "a"\nport = 1'))
     (sink,) = load(config, {}).tokens["one"].sinks
     assert sink.place == ("sqlite", "a", "1")
 
 
 ANOTHER = """
+from typing import Annotated
+from msgspec import Meta
+
 class {0}(PluginSinkSettings, frozen=True, kw_only=True, tag="{1}"):
     variable = "{2}"
     {3}
@@ -211,7 +222,14 @@ def test_mistakes_in_the_environment(tmp_path: Path, site: Path, text: str, told
     install(site, "\n".join([*points, f"no_variable = {NAME}:Silent", f"many = {NAME}:Many"]))
     with (site / f"{NAME}.py").open("a") as module:
         module.write(ANOTHER.format("Silent", "no_variable", "", "path: str"))
-        module.write(ANOTHER.format("Many", "many", "many:PATH", "path: str\n    port: int"))
+        module.write(
+            ANOTHER.format(
+                "Many",
+                "many",
+                "many:PATH",
+                "path: str\n    port: Annotated[int, Meta(description='It.')]",
+            )
+        )
     environ = {
         "FRESHTOKEN_TOKEN_URL": "https://as.test/token",
         "FRESHTOKEN_CLIENT_ID": "one",

@@ -704,7 +704,7 @@ class Sequences(RuleBasedStateMachine):
         self.known = transitions.delivered(self.known, position, self.plan.policy)
         assert state.exchange_at(self.known, self.now) == before
 
-    @precondition(lambda self: not any(True for _ in state.askable(self.known, self.now)))
+    @precondition(lambda self: not state.askable(self.known, self.now))
     @rule()
     def find_no_sink(self) -> None:
         self.known = transitions.blocked(self.known)

@@ -23,9 +23,10 @@ from job.verbs.status_read import (
     OTHER_REQUEST,
     Look,
     looks,
+    rows,
     statuses,
+    table,
 )
-from job.verbs.status_text import rows, table
 
 POLICY = Policy()
 LIFE = 3600

@@ -24,12 +24,16 @@ def json_schema() -> dict[str, Any]:
     token: Any = with_sinks(_all_sinks())
     file = extended(ConfigFile, "tokens", dict[str, token])
     schema = msgspec.json.schema(file, schema_hook=schema_of)
-    for kind in {*_tables(file), *_tables(token)}:
+    tables = {*_tables(file), *_tables(token)}
+    texts = {
+        each: _descriptions(each) for each in {base for kind in tables for base in kind.__mro__}
+    }
+    for kind in tables:
         keys = schema["$defs"][kind.__name__]["properties"]
-        texts = _descriptions(kind)
         for field in msgspec.structs.fields(kind):
-            if field.name in texts:
-                _described(keys[field.name])["description"] = texts[field.name]
+            own = (texts[each][field.name] for each in kind.__mro__ if field.name in texts[each])
+            if text := next(own, ""):
+                _described(keys[field.name])["description"] = text
             if field.default_factory is not msgspec.NODEFAULT:
                 default = msgspec.to_builtins(field.default_factory(), enc_hook=written)
                 keys[field.name]["default"] = default
@@ -59,22 +63,16 @@ def _described(key: dict[str, Any]) -> dict[str, Any]:
 
 
 def _descriptions(kind: type) -> dict[str, str]:
-    """Return the text below each key in the source of a class and of its bases."""
-    texts = {}
-    for each in reversed(kind.__mro__):
-        for key, below in itertools.pairwise(_body(each)):
-            match key, below:
-                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
-                    texts[name] = " ".join(text.split())
-                case _:  # anything else is not a key with a text below it
-                    pass
-    return texts
-
-
-def _body(kind: type) -> list[ast.stmt]:
-    """Return the statements of a class; none if its source is not there, as of compiled ones."""
+    """Return the text below each key in the source of a class, if that is there."""
     try:
         tree = ast.parse(inspect.getsource(kind))
     except (OSError, TypeError):
-        return []
-    return [each for node in tree.body if isinstance(node, ast.ClassDef) for each in node.body]
+        return {}
+    texts = {}
+    for key, below in itertools.pairwise(ast.walk(tree)):  # it yields siblings in their order
+        match key, below:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                texts[name] = " ".join(text.split())
+            case _:  # anything else is not a key with a text below it
+                pass
+    return texts

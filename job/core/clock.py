@@ -1,7 +1,7 @@
-"""Two clocks in one reading, because each alone is wrong some day.
+"""Two clocks in one reading, because neither is enough alone.
 
-The wall clock is what readers of a token compare its expiry with, but it steps. CLOCK_BOOTTIME
-(clock_gettime(2)) never steps and runs on through suspend, but it means nothing outside this boot.
+Readers compare a token's expiry with the wall clock, but that clock steps. CLOCK_BOOTTIME
+(clock_gettime(2)) never steps and continues through suspend, but means nothing outside this boot.
 """
 
 import time
@@ -20,8 +20,8 @@ class Moment(NamedTuple):
     def seen_from(self, anchor: "Moment") -> float:
         """Return this instant in epoch seconds by whichever clock ran further since `anchor`.
 
-        An expiry judged by this value is never judged too late: a wall clock that was stepped
-        back does not make a token live longer, one that was stepped forward shortens it.
+        So an expiry is never seen too late: a wall clock that is stepped back does not make a token
+        live longer; one that is stepped forward shortens its life.
         """
         return max(self.wall, anchor.wall + self.boot - anchor.boot)
 

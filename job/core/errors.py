@@ -1,12 +1,12 @@
 """Every error of the program. Two attributes drive all behaviour: `retryable` and `exit_code`.
 
 Each third-party exception is translated into one of these in exactly one file, so nothing above
-ever sees a requests, botocore or OS exception. Messages are written here by us, for people;
-they never hold a body, a header or a secret.
+ever sees a requests, botocore or OS exception. Messages are our own, for people; they never hold
+a body, a header or a secret.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 
 class JobError(Exception):
@@ -16,8 +16,8 @@ class JobError(Exception):
     `message` says what is wrong and what to do, for people.
     """
 
-    retryable: ClassVar[bool] = True
-    exit_code: ClassVar[int] = 70
+    retryable: bool = True
+    exit_code: int = 70
 
     def __init__(self, code: str, message: str) -> None:
         """Keep the code and the message."""
@@ -26,7 +26,7 @@ class JobError(Exception):
         self.message = message
 
     def __str__(self) -> str:
-        """Give the message followed by the code."""
+        """Return the message followed by the code."""
         return f"{self.message} [{self.code}]"
 
 
@@ -44,7 +44,7 @@ class Problem(NamedTuple):
 class ConfigError(JobError):
     """Raised when the configuration cannot be used; `problems` has one line for each mistake.
 
-    `origin` is the file, or whatever holds them; it is empty where the problem names it.
+    `origin` is the file or other place that holds them; it is empty where a problem names it.
     """
 
     retryable = False
@@ -60,9 +60,9 @@ class ConfigError(JobError):
 class ExchangeError(JobError):
     """Base of what can go wrong between us and the token endpoint.
 
-    `http_status` is None when there was no answer. `retry_after` is the server's wish in seconds
-    from the moment of the answer (RFC 9110 section 10.2.3), or None. `sent` is False where it is
-    certain that no token was asked for, so that no server has counted a request.
+    `http_status` is None when there was no answer. `retry_after` is the server's Retry-After in
+    seconds from the moment of the answer (RFC 9110 section 10.2.3), or None. `sent` is False where
+    certainly no token was requested, so that no server has counted anything.
     """
 
     sent = True
@@ -88,7 +88,7 @@ class EndpointUnavailable(ExchangeError):
 
 
 class ResponseInvalid(ExchangeError):
-    """Raised when a successful answer holds no token that can be published."""
+    """Raised when a successful response holds no token that can be published."""
 
     exit_code = 75
 
@@ -103,8 +103,8 @@ class RequestRejected(ExchangeError):
 class SecretUnavailable(ExchangeError):
     """Raised when a secret of the client cannot be read from its source.
 
-    A fault that is `passing` is tried again soon, any other waits for an operator. `exit_code` is
-    75 for the first, 77 when the source refuses us for lack of `permission`, else 78.
+    A `passing` fault is tried again soon, any other waits for an operator. `exit_code` is 75 for
+    the first, 77 when the source refuses us for lack of `permission`, else 78.
     """
 
     sent = False
@@ -112,48 +112,31 @@ class SecretUnavailable(ExchangeError):
     def __init__(
         self, code: str, message: str, *, passing: bool = False, permission: bool = False
     ) -> None:
-        """Keep whether it may pass by itself, and whether a permission is missing."""
+        """Derive what drives behaviour; `passing` wins over `permission`."""
         super().__init__(code, message)
-        self.passing = passing
-        self.permission = permission
-
-    @property
-    def retryable(self) -> bool:  # type: ignore[override]
-        """Tell what may pass by itself."""
-        return self.passing
-
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]
-        """Tell what passes (75), a lack of permission (77) and the rest (78) apart."""
-        if self.passing:
-            return 75
-        return 77 if self.permission else 78
+        self.retryable = passing
+        self.exit_code = 75 if passing else 77 if permission else 78
 
 
 class SinkError(JobError):
     """Base of what can go wrong between us and a store."""
 
+    exit_code = 74
+
 
 class SinkUnavailable(SinkError):
     """Raised when a store may take the record later: throttled, unreachable, disk full."""
-
-    exit_code = 74
 
 
 class SinkRejected(SinkError):
     """Raised when a store refuses us until an operator acts: denied, missing, misplaced.
 
-    `exit_code` is 77 when the refusal is about permissions, else 74.
+    `exit_code` is 77 when the refusal is about a `permission`, else 74.
     """
 
     retryable = False
 
     def __init__(self, code: str, message: str, *, permission: bool = False) -> None:
-        """Keep whether the store refused us for lack of permission."""
+        """Derive the exit status."""
         super().__init__(code, message)
-        self.permission = permission
-
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]
-        """Tell a lack of permission (77) from every other refusal (74)."""
-        return 77 if self.permission else 74
+        self.exit_code = 77 if permission else 74

@@ -1,4 +1,4 @@
-"""The vocabulary: one frozen type for each outcome. The core returns them, observers tell people.
+"""The vocabulary: one frozen type for each outcome. The core returns them, observers report them.
 
 The name of each and its fields are the contract (docs/events.md); a field is never a secret.
 `_at` is epoch seconds, `_s` seconds, `_ms` milliseconds.
@@ -21,7 +21,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationInForce(Event):
-    """Base of the events after which a number of tokens is kept."""
+    """Base of the events that say how many tokens are kept from now on."""
 
     version: str
     tokens: int
@@ -36,7 +36,7 @@ class JobStarted(ConfigurationInForce):
 
 @dataclass(frozen=True, slots=True)
 class JobStopped(Event):
-    """The scheduler process leaves, and why."""
+    """The scheduler process ends, and why."""
 
     name: ClassVar[str] = "job.stopped"
 
@@ -52,7 +52,7 @@ class JobReloaded(ConfigurationInForce):
 
 @dataclass(frozen=True, slots=True)
 class JobCrashed(Event):
-    """A bug of ours was caught; `traceback` shows places, never values."""
+    """A bug of freshtoken was caught; `traceback` shows places, never values."""
 
     name: ClassVar[str] = "job.crashed"
     level: ClassVar[Level] = "critical"
@@ -74,7 +74,7 @@ class ConfigRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class ClockStepped(Event):
-    """The wall clock was set; every token has been decided afresh."""
+    """The wall clock was set; the schedule of every token has been computed again."""
 
     name: ClassVar[str] = "clock.stepped"
     level: ClassVar[Level] = "warning"
@@ -90,21 +90,21 @@ class TokenEvent(Event):
 
 
 class TokenFailure(TokenEvent):
-    """Base of the failures of one token, which say whether they may pass by themselves."""
+    """Base of the failures of one token, which say whether a retry can help."""
 
     __slots__ = ()
 
-    retryable: bool  # no field: each kind has it in its own place among its fields
+    retryable: bool  # not a field: each kind has it at its own position
 
     @property
     def level(self) -> Level:  # type: ignore[override]
-        """Warn about what passes by itself; call what needs a person an error."""
+        """Return "warning" if a retry can help, "error" if a person must act."""
         return "warning" if self.retryable else "error"
 
 
 @dataclass(frozen=True, slots=True)
 class ReadersAlarm(TokenEvent):
-    """Base of the alarms: the worst sink, and the expiry of what its readers have."""
+    """Base of the alarms: the worst sink, and the expiry of its token."""
 
     sink: str
     expires_at: int
@@ -126,9 +126,9 @@ class TokenAdopted(TokenEvent):
 
 @dataclass(frozen=True, slots=True)
 class TokenRefreshed(TokenEvent):
-    """The exchange gave a new token; `note` says what is remarkable about the answer, if any.
+    """The exchange gave a new token; `note` says what is remarkable about the answer, if anything.
 
-    `secret_position` is set where the client has several secrets: the one that got the token.
+    If the client has several secrets, `secret_position` is that of the one that got the token.
     """
 
     name: ClassVar[str] = "token.refreshed"
@@ -156,7 +156,7 @@ class TokenDelivered(TokenEvent):
 
 @dataclass(frozen=True, slots=True)
 class TokenUnchanged(TokenEvent):
-    """The server returned the very token that we have."""
+    """The server returned the token in hand again."""
 
     name: ClassVar[str] = "token.unchanged"
     level: ClassVar[Level] = "warning"
@@ -168,7 +168,7 @@ class TokenUnchanged(TokenEvent):
 
 @dataclass(frozen=True, slots=True)
 class TokenRefreshFailed(TokenFailure):
-    """An exchange gave nothing; `message` says what to do. `expires_at` is the stored token's."""
+    """An exchange failed; `message` says what to do. `expires_at` is the stored token's."""
 
     name: ClassVar[str] = "token.refresh_failed"
 
@@ -199,7 +199,7 @@ class TokenDeliveryFailed(TokenFailure):
 
 @dataclass(frozen=True, slots=True)
 class TokenAtRisk(ReadersAlarm):
-    """Readers now get a token with less than `min_validity_s` left. Told once per token."""
+    """Readers now get a token with less than `min_validity_s` left. Reported once per token."""
 
     name: ClassVar[str] = "token.at_risk"
     level: ClassVar[Level] = "error"
@@ -207,7 +207,7 @@ class TokenAtRisk(ReadersAlarm):
 
 @dataclass(frozen=True, slots=True)
 class TokenExpired(ReadersAlarm):
-    """Readers now get an expired token. Told once per token."""
+    """Readers now get an expired token. Reported once per token."""
 
     name: ClassVar[str] = "token.expired"
     level: ClassVar[Level] = "critical"
@@ -227,7 +227,7 @@ class TokenPromiseUnholdable(TokenEvent):
 
 @dataclass(frozen=True, slots=True)
 class TokenBudgetShort(TokenEvent):
-    """The budget of a token's client is nearly, or wholly, spent. Told once in its period."""
+    """The budget of a token's client is nearly, or completely, spent. Reported once a period."""
 
     name: ClassVar[str] = "token.budget_short"
 
@@ -239,13 +239,13 @@ class TokenBudgetShort(TokenEvent):
 
     @property
     def level(self) -> Level:  # type: ignore[override]
-        """Warn while exchanges are spread; call it an error when none is left."""
+        """Return "warning" while exchanges are left, else "error"."""
         return "warning" if self.left else "error"
 
 
 @dataclass(frozen=True, slots=True)
 class HookRan(TokenEvent):
-    """A hook did its work; `output` is the beginning of what it printed."""
+    """A hook succeeded; `output` is the beginning of what it printed."""
 
     name: ClassVar[str] = "hook.ran"
     level: ClassVar[Level] = "debug"
@@ -258,7 +258,7 @@ class HookRan(TokenEvent):
 
 @dataclass(frozen=True, slots=True)
 class HookFailed(TokenEvent):
-    """A hook failed, and is tried again without a new token."""
+    """A hook failed, and is retried without a new token."""
 
     name: ClassVar[str] = "hook.failed"
     level: ClassVar[Level] = "warning"

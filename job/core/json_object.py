@@ -1,4 +1,4 @@
-"""JSON objects out of texts that anyone may have written. Pure."""
+"""JSON objects from texts that anyone may have written. Pure."""
 
 import base64
 import json

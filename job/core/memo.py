@@ -1,6 +1,6 @@
-"""What is worth remembering of a token when the refresher that learned it is gone. Pure.
+"""What a new refresher of a token should know of the one before it. Pure.
 
-A token's stores hold the token itself; a memo holds what they can't tell, and never a secret.
+The stores hold the token itself; a memo holds what they can't tell, and never a secret.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from job.core.state import Alarm, State
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """The failures since the last success, by sink label too, and what people have been told."""
+    """The failures since the last success, also by sink label, and what has been reported."""
 
     failures: int = 0
     alarm: Alarm = Alarm.NONE
@@ -24,14 +24,14 @@ def memo_of(state: State, labels: Sequence[str]) -> Memo | None:
     named = zip(labels, state.deliveries, strict=True)
     failing = {label: delivery.failures for label, delivery in named if delivery.failures}
     memo = Memo(state.failures, state.alarm, state.unholdable, failing)
-    return None if memo == NOTHING else memo
+    return None if memo == Memo() else memo
 
 
 def recalled(state: State, labels: Sequence[str], memo: Memo) -> State:
-    """Return the state of a token of which this was remembered.
+    """Return a new state with what a memo remembers.
 
-    Failures go on counting, and what people were told is not told again. Waits end: a reload is
-    the operator's word that the cause may be gone.
+    Failures go on counting, and nothing is reported twice. Waits end, for with a reload the
+    operator says that the cause may be gone.
     """
     deliveries = tuple(
         replace(delivery, failures=memo.sink_failures.get(label, 0))
@@ -44,6 +44,3 @@ def recalled(state: State, labels: Sequence[str], memo: Memo) -> State:
         unholdable=memo.unholdable,
         deliveries=deliveries,
     )
-
-
-NOTHING = Memo()

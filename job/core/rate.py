@@ -1,22 +1,22 @@
-"""How many in which time."""
+"""Rates: a count for each period."""
 
 from job.core.text import DAY_S, duration
 
 
 class Rate:
-    """So many in any period of so many seconds; `text` is how the configuration has it."""
+    """`count` in any `period_s` seconds; `text` is how the configuration writes it."""
 
     __slots__ = ("count", "period_s", "text")
 
     def __init__(self, count: int, period_s: float, text: str = "") -> None:
-        """Hold what must not be changed."""
+        """Keep the values, which must not be changed."""
         self.count = count
         self.period_s = period_s
         self.text = text
 
     @property
     def per_day(self) -> float:
-        """Return how many that are in a day."""
+        """Return the count for a day."""
         return self.count * DAY_S / self.period_s
 
     @property
@@ -24,7 +24,7 @@ class Rate:
         return self.count, self.period_s
 
     def __eq__(self, other: object) -> bool:
-        """Compare by value, however it is written."""
+        """Compare by value, whatever the text."""
         return isinstance(other, Rate) and self._key == other._key
 
     def __hash__(self) -> int:
@@ -32,5 +32,5 @@ class Rate:
         return hash(self._key)
 
     def __str__(self) -> str:
-        """Write it in the usual units."""
+        """Return it in the usual units."""
         return f"{self.count}/{duration(self.period_s)}"

@@ -1,4 +1,4 @@
-"""When a token is to be replaced and when to try again. Pure: no clock, no chance, no I/O.
+"""When to replace a token and when to try again. Pure: no clock, no randomness, no I/O.
 
 Times are epoch seconds, lengths are seconds. A `jitter` or `draw` is a number from 0 up to 1.
 """
@@ -16,15 +16,15 @@ BACKOFF_FIRST_S = 1.0
 BACKOFF_CAP_S = 60.0
 BACKOFF_CAP_AT_RISK_S = 15.0
 REJECTED_S = 300.0
-"""The slow lane: an operator has to act, and every try may count as a failed login."""
+"""The slow lane: an operator has to act, and every attempt may count as a failed login."""
 SINK_REJECTED_S = 60.0
-"""A store has no lock-out, and its cure is often a moment's work."""
+"""Shorter, for a store does not lock us out and is often repaired in a moment."""
 RETRY_AFTER_CAP_S = 3600.0
 LAST_CHANCE_S = 15.0
-"""However long the server asks us to wait, one attempt is left this long before expiry."""
+"""Whatever wait the server asks for, one attempt is made this long before expiry."""
 AFTER_EXPIRY_S = 1.0
 LEAST_GAP_S = 1.0
-"""Never two exchanges within a second, whatever the server and the operator wish."""
+"""Never two exchanges within a second, whatever the server and the operator ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A policy and the chance that goes with one token: a hash of `seed` and what is drawn for.
+    """A policy and the random draws for one token: each a hash of `seed` and its purpose.
 
-    The same token draws the same jitter on the same host, however often the program starts:
-    drawing anew at each look would pull every refresh to the start of its range. Replicas on
-    other hosts have other seeds and so come at other moments.
+    A token has the same jitter on the same host, however often the program starts: with a new draw
+    at each look, every refresh would drift to the start of its range. Replicas on other hosts have
+    other seeds, so they refresh at other moments.
     """
 
     policy: Policy
@@ -70,15 +70,14 @@ def due_at(token: Token, policy: Policy, jitter: float) -> float:
     """Return when to exchange again.
 
     1. `refresh_at` of the lifetime, but not later than `min_validity` and `retry_budget` before
-       expiry (`revokes_previous`: as late as that and the last chance allow, for the new token
+       expiry (`revokes_previous`: as late as that and the last chance allow, because the new token
        kills the old one, and one writer has no rival to avoid).
-    2. Up to `jitter` of the lifetime earlier, so that one replica is first, whatever sets the
-       moment.
-    3. Never before half of the lifetime, so that margins longer than it can't become a storm.
-    4. Not before the `fresh_window`, in which alone the server gives a new token.
-    5. The server's `refresh_in` and the operator's `max_age`, up to `jitter` of them earlier too,
-    6. but never within `min_interval` of the request, nor within half of a short lifetime.
-    `same_until_expiry`: just after expiry, for the server gives nothing new before.
+    2. Up to `jitter` of the lifetime earlier, so that one replica is first.
+    3. Never before half of the lifetime, so that margins longer than it cause no storm.
+    4. Not before the `fresh_window`: only in it does the server give a new token.
+    5. The server's `refresh_in` and the operator's `max_age`, also up to `jitter` of them earlier,
+    6. but never within `min_interval` of the request, or within half of a shorter lifetime.
+    `same_until_expiry`: just after expiry, because the server gives nothing new before.
     """
     lifetime = token.lifetime
     if policy.reissue == "same_until_expiry":
@@ -119,10 +118,10 @@ def broken_promise(token: Token, policy: Policy) -> str | None:
 
 
 def risk_at(token: Token, policy: Policy) -> float:
-    """Return from when on readers of this token are at risk unless it is replaced.
+    """Return when readers of this token become at risk unless it is replaced.
 
-    Where the promise can't be held, people have been told so once; the risk is then that the
-    replacement is late: half way from the due moment to expiry.
+    Where the promise can't be kept, which is reported by itself, that is when the replacement is
+    late: half way from the due moment to expiry.
     """
     if broken_promise(token, policy) is None:
         return token.expires_at - policy.min_validity

@@ -19,7 +19,7 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        """Keep the value out of sight."""
+        """Keep the value."""
         self._value = value
 
     def reveal(self) -> str:
@@ -27,7 +27,7 @@ class Secret:
         return self._value
 
     def fingerprint(self) -> str:
-        """Return the first 12 hex digits of the SHA-256: enough to match, no use to an attacker."""
+        """Return 12 hex digits of the SHA-256: enough to compare, useless to an attacker."""
         return hashlib.sha256(self._value.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
     def __repr__(self) -> str:
@@ -59,14 +59,14 @@ class Secret:
 def mask(text: str, secrets: Iterable[Secret]) -> str:
     """Return `text` with every secret replaced, in plain, URL, Base64 and JSON form.
 
-    A text in which a secret is only seen once its %XX are decoded comes back decoded.
+    A text that shows a secret only when its %XX are decoded is returned decoded.
     """
     # No form is shorter than the value itself.
     values = [value for value in (s.reveal() for s in secrets) if 0 < len(value) <= len(text)]
     if not values:
         return text
     forms = {form for value in values for form in _forms(value)}
-    # Longest first: a form that is a part of another would leave the rest of it in sight.
+    # Longest first: replacing a form that is part of another would leave the rest visible.
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, MASK)
     for decode in (unquote, unquote_plus):
@@ -78,10 +78,10 @@ def mask(text: str, secrets: Iterable[Secret]) -> str:
 
 def _forms(value: str) -> Iterable[str]:
     """Return the ways in which a value may stand in a text."""
-    raw = value.encode(errors="surrogatepass")  # what a hostile server calls a token is a value too
+    raw = value.encode(errors="surrogatepass")  # a hostile server may send anything as a token
     encoded = base64.b64encode(raw).decode().rstrip("=")
     for_urls = encoded.translate(str.maketrans("+/", "-_"))
-    if _PLAIN.fullmatch(value):  # nothing of it is written otherwise in a URL or in JSON
+    if _PLAIN.fullmatch(value):  # a URL and JSON would hold it unchanged
         return (value, encoded, for_urls)
     as_json = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
     return (value, quote_plus(raw), quote(raw, safe=""), encoded, for_urls, *as_json)

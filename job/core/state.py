@@ -4,7 +4,6 @@ Times are epoch seconds as `Moment.seen_from(state.anchor)` gives them, lengths 
 `retry_at` is by the boot clock alone, so that no step of the wall clock lengthens a wait.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -12,11 +11,11 @@ from job.core.clock import Moment
 from job.core.tokens import Receipt, Record
 
 SECRET_LOOK_S = 5.0
-"""How often a rejected client's secret is looked at for a change."""
+"""How often the secret of a rejected client is checked for a change."""
 CLOCK_TOLERANCE_S = 60.0
 """How far in the future a token may have been requested by another host's clock."""
 ROUNDING_S = 60.0
-"""A lifetime that is given again and has grown by less (or by half of it) has been rounded."""
+"""A lifetime that is stated again and grew by less than this (or half of itself) was rounded."""
 
 
 class Action(Enum):
@@ -39,8 +38,8 @@ class Alarm(Enum):
 class Delivery:
     """What one sink holds: the expiry and the risk moment of its token, if it has one.
 
-    `held` tells whether that is the token in hand; `left` is its receipt if it was in hand before.
-    `failures` counts since the last success. `retry_at` is by the boot clock.
+    `held`: this is the token in hand. `left` is its receipt if it was in hand before. `failures`
+    counts since the last success. `retry_at` is by the boot clock.
     """
 
     held: bool = False
@@ -55,9 +54,9 @@ class Delivery:
 class State:
     """All that is known of one token.
 
-    `anchor` is the moment against which later moments are seen. `due_at` is when the token in
-    hand is to be replaced, `retry_at` (by the boot clock) until when no exchange may be made.
-    `rejected` means the slow lane. `alarm` is what people have been told.
+    `anchor` is the moment from which later moments are seen. `due_at` is when the token in hand is
+    to be replaced; no exchange may be made before `retry_at` (by the boot clock). `rejected` means
+    the slow lane. `alarm` and `unholdable` are what has been reported.
     """
 
     anchor: Moment
@@ -72,7 +71,7 @@ class State:
 
 
 def start(now: Moment, sinks: int) -> State:
-    """Return the state of a token of which nothing is known yet: due at once."""
+    """Return the state of a token of which nothing is known: it is due at once."""
     return State(now, now.wall, (Delivery(),) * sinks)
 
 
@@ -84,7 +83,7 @@ def next_action(state: State, now: Moment) -> Action:
     """
     if now.seen_from(state.anchor) >= exchange_at(state, now):
         return Action.EXCHANGE
-    return Action.DELIVER if any(True for _ in pending(state, now)) else Action.WAIT
+    return Action.DELIVER if pending(state, now) else Action.WAIT
 
 
 def exchange_at(state: State, now: Moment) -> float:
@@ -103,18 +102,17 @@ def over_at(state: State, retry_at: float, now: Moment) -> float:
     return now.seen_from(state.anchor) + max(retry_at - now.boot, 0.0)
 
 
-def askable(state: State, now: Moment) -> Iterator[int]:
-    """Yield the sinks, by position, that are not waiting for a retry."""
+def askable(state: State, now: Moment) -> list[int]:
+    """Return the positions of the sinks that are not waiting for a retry."""
     t = now.seen_from(state.anchor)
-    for position, delivery in enumerate(state.deliveries):
-        if over_at(state, delivery.retry_at, now) <= t:
-            yield position
+    return [p for p, d in enumerate(state.deliveries) if over_at(state, d.retry_at, now) <= t]
 
 
-def pending(state: State, now: Moment) -> Iterator[int]:
-    """Yield the sinks, by position, that lack the valid token in hand and may be tried now."""
-    if is_valid(state, now):
-        yield from (p for p in askable(state, now) if not state.deliveries[p].held)
+def pending(state: State, now: Moment) -> list[int]:
+    """Return the positions of the sinks that lack the valid token in hand and may be tried now."""
+    if not is_valid(state, now):
+        return []
+    return [p for p in askable(state, now) if not state.deliveries[p].held]
 
 
 def is_valid(state: State, now: Moment) -> bool:
@@ -124,12 +122,12 @@ def is_valid(state: State, now: Moment) -> bool:
 
 
 def from_the_future(record: Record, now: Moment) -> bool:
-    """Tell whether a token was requested at a time that has not come by the wall clock."""
+    """Tell whether a token was requested later than now, by the wall clock."""
     return now.wall < record.token.requested_at - CLOCK_TOLERANCE_S
 
 
 def wake_at(state: State, now: Moment) -> float:
-    """Return when `next_action` or `alarm_of` can first answer otherwise; finite, maybe past."""
+    """Return when `next_action` or `alarm_of` can first change; finite, may be past."""
     moments = [exchange_at(state, now)]
     if state.rejected:
         moments.append(now.seen_from(state.anchor) + SECRET_LOOK_S)
@@ -164,7 +162,7 @@ def in_hand(state: State) -> Record:
 
 
 def alarm_of(state: State, now: Moment) -> Alarm:
-    """Return the alarm that the readers of the sinks call for now."""
+    """Return the alarm that what readers have now calls for."""
     t = now.seen_from(state.anchor)
     expires_at, risk = readers_until(state)
     if expires_at is not None and t >= expires_at:
@@ -175,9 +173,9 @@ def alarm_of(state: State, now: Moment) -> Alarm:
 def unchanged(state: State, record: Record, now: Moment) -> bool:
     """Tell whether the server returned the token in hand again, with nothing new for readers.
 
-    The same token with a longer lifetime is new once the stored expiry has come near, and so is one
-    whose stored times come from a clock that has been stepped back since. A server that counts the
-    rest of a lifetime down rounds it differently each time, and that changes nothing.
+    The same token with a longer lifetime is new once the stored expiry is near, and so is one whose
+    stored times come from a clock that has been stepped back since. A server that states the rest
+    of a lifetime rounds it differently each time, and that changes nothing.
     """
     held = state.record
     if held is None or held.receipt.fingerprint != record.receipt.fingerprint:

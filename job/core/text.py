@@ -1,4 +1,4 @@
-"""Lengths and lines for people, who mostly have 80 columns. Pure."""
+"""Durations and lines of text for terminals of 80 columns. Pure."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ DAY_S = 86_400
 
 
 def duration(length_s: float) -> str:
-    """Return a length for people, in its two largest units."""
+    """Return a duration for people, in its two largest units."""
     sign, rest = ("-", -int(length_s)) if length_s < 0 else ("", int(length_s))
     parts: list[str] = []
     for unit, size in (("d", DAY_S), ("h", 3600), ("m", 60), ("s", 1)):
@@ -25,7 +25,7 @@ def entry(head: str, text: str) -> str:
 
 
 def mistakes(problems: Sequence[str], origin: str, *, wrap: bool) -> Iterator[str]:
-    """Yield the lines that tell every problem; `origin` is empty where the problem names it."""
+    """Yield the lines that list all problems; `origin` is empty where a problem names it."""
     indent = "  " if origin else ""
     if origin:
         yield f"{len(problems)} mistake{'s'[: len(problems) - 1]} in {origin}:"
@@ -34,7 +34,7 @@ def mistakes(problems: Sequence[str], origin: str, *, wrap: bool) -> Iterator[st
 
 
 def wrapped(text: str, first: str, following: str) -> str:
-    """Return a text in lines of WIDTH with these indents; what can be copied stays in one piece."""
+    """Return a text in lines of WIDTH with these indents; words and URLs stay in one piece."""
     return textwrap.fill(
         text,
         WIDTH,

@@ -15,7 +15,7 @@ from job.core.secret import Secret
 DOCUMENT_VERSION = 1
 REQUEST_KEY_LENGTH = 16
 END_OF_TIME = 253_402_300_800
-"""The year 10000: a time from here on is damage, and too large to reckon with."""
+"""The year 10000: a time from here on is damage, and too large to compute with."""
 
 FormatName = Literal["json", "raw", "header", "env", "template"]
 
@@ -25,10 +25,10 @@ class Token:
     """An access token (RFC 6749 section 1.4) with the lifetime that we believe it has.
 
     `requested_at` and `expires_at` are epoch seconds; the first was taken before the request was
-    sent, so that the second is never too late. `expiry_source` names where the lifetime came from.
-    `refresh_in` is the server's hint in seconds from `requested_at`, where it gave one. `note` says
-    what is remarkable about the answer, for people; `secret_position` which of several client
-    secrets got it, counted from 1. No store keeps these two.
+    sent, so that the second is never too late. `expiry_source` says what the lifetime is based on.
+    `refresh_in` is the server's hint in seconds from `requested_at`, if any. `note` says what is
+    remarkable about the response, for people; `secret_position` which of several client secrets got
+    it, counted from 1. No store keeps these two.
     """
 
     access_token: Secret
@@ -50,7 +50,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What proves which token a store holds and which request got it, without a secret inside."""
+    """Proof, without a secret, of which token a store holds and which request got it."""
 
     fingerprint: str
     request_key: str
@@ -80,10 +80,10 @@ def request_key(
     resource: Sequence[str] = (),
     extra_params: Mapping[str, object] | None = None,
 ) -> str:
-    """Return a hash of all that decides which token the server gives; no secret goes into it.
+    """Return a hash of everything that decides which token the server gives, without secrets.
 
-    A stored token whose key differs was got for another request and is never adopted.
-    `extra_params` are all further parameters, and what else few requests have.
+    A stored token with another key belongs to another request and is never adopted.
+    `extra_params` are all further parameters.
     """
     parts = [token_url, client_id, sorted(scope), audience, list(resource), extra_params or {}]
     text = json.dumps(parts, sort_keys=True)
@@ -112,13 +112,13 @@ TEMPLATE_FIELDS = ("access_token", "token_type", "expires_at", "obtained_at", "s
 
 
 _VISIBLE = re.compile(r"[!-~]+")
-"""What a token that we stored is made of: no header could carry anything else."""
+"""What a stored token consists of: no header could carry anything else."""
 _UNKNOWN: Mapping[str, str] = {
     "access_token": r"(?P<access_token>[!-~]+)",
     "token_type": r"(?P<token_type>.{0,100}?)",
     "scope": r"(?P<scope>.{0,4096}?)",
 }
-"""What stands in a text for the fields that a short receipt lacks; bounded, for what is tried."""
+"""Patterns of the fields that a short receipt lacks; bounded, to bound the search."""
 
 
 def render(record: Record, layout: OutputFormat) -> str:
@@ -133,18 +133,17 @@ def render(record: Record, layout: OutputFormat) -> str:
 
 
 def render_receipt(record: Record, layout: OutputFormat, previous: Record | None = None) -> str:
-    """Return the `json` document without the token, for beside a text that carries no expiry.
+    """Return the `json` document without the token, to keep beside a text without expiry.
 
-    The text and its receipt can't be replaced in one step, so the receipt of the record that is
-    being replaced goes along: whichever of the two a reader still finds, it is known.
+    Where text and receipt can't be replaced in one step, the receipt of the `previous` record is
+    included, so that whichever text a reader finds is known.
     """
-    if previous is None:
-        return _to_json({}, record, layout)
-    return _to_json({"previous": json.loads(render_receipt(previous, layout))}, record, layout)
+    head = {"previous": json.loads(render_receipt(previous, layout))} if previous else {}
+    return _to_json(head, record, layout)
 
 
 def parse(text: str, layout: OutputFormat, receipt: str = "") -> Record | None:
-    """Return the record that `render` and `render_receipt` wrote, or None if it isn't one of ours.
+    """Return the record that `render` and `render_receipt` wrote, or None if they did not.
 
     A text and a receipt that don't belong together give None.
     """
@@ -159,7 +158,7 @@ def parse(text: str, layout: OutputFormat, receipt: str = "") -> Record | None:
 def _match(text: str, layout: OutputFormat, document: Mapping[str, Any]) -> Record | None:
     ours = document.get("freshtoken")
     if not isinstance(ours, dict):
-        # Also because a foreign text, against a template of which nothing is known, takes hours.
+        # Also, matching a foreign text with a template of unknown fields could take hours.
         return None
     if layout.carries_receipt:
         value = document.get("access_token")
@@ -178,7 +177,7 @@ def is_ours(document: str) -> bool:
 
 
 def asked_at(text: str, beside: str) -> int | None:
-    """Return when the token of a text was asked for, by itself or by the receipt beside it.
+    """Return when the token of a text was requested, as the text or the receipt beside it says.
 
     None if freshtoken has written neither.
     """
@@ -189,10 +188,10 @@ def asked_at(text: str, beside: str) -> int | None:
 
 
 def unknown_template_fields(template: str) -> list[str]:
-    """Return the fields of a template that can't be filled; raises ValueError if it has no form.
+    """Return the fields of a template that can't be filled; raises ValueError for a stray brace.
 
-    Conversions and format specifications (`{scope!r}`, `{name:>9}`) count as unknown: a text that
-    has them could not be read back.
+    Conversions and format specifications (`{scope!r}`, `{name:>9}`) count as unknown: a text with
+    them could not be read back.
     """
     unknown = []
     for _, name, spec, conversion in string.Formatter().parse(template):
@@ -266,7 +265,7 @@ def _template_of(layout: OutputFormat) -> str:
 
 
 def _extract(text: str, layout: OutputFormat, receipt: Mapping[str, Any]) -> str | None:
-    """Find the token in a text by reading its template backwards, with what the receipt knows."""
+    """Find the token in a text by its template and the values that the receipt holds."""
     if layout.kind == "env":
         return _env_value(text, "ACCESS_TOKEN")
     template, known = _template_of(layout), {"name": layout.token_name}
@@ -279,9 +278,9 @@ def _extract(text: str, layout: OutputFormat, receipt: Mapping[str, Any]) -> str
 
 
 def _between(text: str, template: str, known: Mapping[str, str]) -> str | None:
-    """Find the only unknown by its length, and see whether it makes the text.
+    """Find the only unknown by its length, and check that it yields the text.
 
-    No regular expression: the scope of a hostile answer makes one that takes minutes to compile.
+    Not by a regular expression: the scope of a hostile response can take minutes to compile.
     """
     pieces = [""]
     for literal, name, _, _ in string.Formatter().parse(template):

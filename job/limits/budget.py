@@ -13,33 +13,33 @@ from job.core.rate import Rate
 from job.core.text import duration
 
 RESERVE = 5
-"""One part of so many of a budget is spread over the time left, and kept for urgent tokens."""
+"""A fifth of a budget is spread over the time left, and kept for urgent tokens."""
 
 
 class Budget:
     """The exchanges of one client: no more than `rate.count` in any `rate.period_s`.
 
-    While over a fifth of them is left, nobody waits. The rest is spread over the time until the
-    oldest counts no more; but who can't wait that long may take of it while there is any.
+    While more than a fifth of them is left, no exchange waits. The rest is spread over the time
+    until the oldest no longer counts; an exchange that can't wait so long may use it all the same.
     """
 
     def __init__(self, rate: Rate) -> None:
-        """Begin with all of it."""
+        """Begin with nothing spent."""
         self.rate = rate
         self.spent: list[float] = []
         self.told: dict[bool, float] = {}
 
     def add(self, spent: Iterable[float], now: float) -> None:
-        """Count what others have spent; times that can't be are left out.
+        """Count what others have spent; impossible times are left out.
 
-        One that lies ahead counts too: the clock may have been set back in the meantime.
+        A time that lies ahead counts too: the clock may have been set back in the meantime.
         """
         period = self.rate.period_s
         known = {at for at in spent if now - period < at < now + period}
         self.spent = sorted(known.union(at for at in self.spent if at > now - period))
 
     def wait_s(self, now: float, spare_s: float) -> float:
-        """Return 0 if an exchange fits in now, else after how many seconds it may.
+        """Return 0 if an exchange may be made now, else the seconds until it may.
 
         `spare_s` is how long it can be deferred without harm.
         """
@@ -54,28 +54,25 @@ class Budget:
         return max(min(wait_s, spare_s), 0.0)
 
     def spend(self, now: float) -> float:
-        """Count an exchange, and return its time as it is kept: no two are the same."""
+        """Count an exchange, and return the time under which it is kept: no two are the same."""
         while now in self.spent:
             now += 1e-6
         self.spent.append(now)
         return now
 
     def give_back(self, at: float) -> None:
-        """Count an exchange no more: it came to nothing before anything was sent.
-
-        One that took longer than the period counts no more anyway.
-        """
+        """Uncount an exchange that failed before anything was sent, if it still counts."""
         with suppress(ValueError):
             self.spent.remove(at)
 
     def tell(self, now: float) -> Shortage | None:
-        """Return what to tell people: once in a period that it is short, once that it is over."""
-        left = max(self.rate.count - len(self.spent), 0)
+        """Return what to report: once in a period that it is short, once that it is used up."""
+        spent = len(self.spent)
+        left = max(self.rate.count - spent, 0)
         is_over = not left
         if now < self.told.get(is_over, -math.inf) + self.rate.period_s:
             return None
         self.told[is_over] = now
-        spent = len(self.spent)
         return Shortage(spent, left, str(self.rate), _message(spent, left, self.rate))
 
 

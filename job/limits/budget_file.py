@@ -1,7 +1,7 @@
 """What a client has spent of its budget, kept beside a file sink so that a restart forgets nothing.
 
-It holds times and no secret. It is a help, not a promise: what can't be read counts as nothing
-spent, what can't be written is kept in memory, and no exchange fails of it.
+It holds times and no secret. It is kept as well as possible: if it can't be read nothing counts as
+spent, if it can't be written memory has it, and no exchange fails because of it.
 """
 
 import json
@@ -17,47 +17,42 @@ MAX_BYTES = 4_194_304
 
 
 class Spending(NamedTuple):
-    """When exchanges were made, and when people were told that the budget is short, or over."""
+    """When exchanges were made, and when it was reported that the budget is short, or used up."""
 
     spent: list[float]
     told: dict[bool, float]
 
 
 class BudgetFile:
-    """The file `.NAME.budget` beside the file NAME of a sink. `client` tells whose budget it is."""
+    """The file `.NAME.budget` beside the file NAME of a sink. `client` says whose budget it is."""
 
     def __init__(self, beside: str, client: str) -> None:
         """Touch nothing yet."""
-        self._folder, self._name = os.path.split(beside)
+        folder, name = os.path.split(beside)
+        self.path = os.path.join(folder, f".{name}.budget")
         self._client = client
 
-    @property
-    def path(self) -> str:
-        """Return where it is."""
-        return os.path.join(self._folder, f".{self._name}.budget")
-
     def read(self) -> Spending:
-        """Return what is kept, as far as it makes sense."""
-        text: bytes | None = None
+        """Return what is kept, without what makes no sense."""
+        content = None
         with suppress(OSError):
-            text = read_regular(self.path, MAX_BYTES)
-        document = json_object(text or b"") or {}
+            content = read_regular(self.path, MAX_BYTES)
+        document = json_object(content or b"") or {}
         spent, told = document.get("spent"), document.get("told")
         if document.get("client") != self._client or not isinstance(spent, list):
             return Spending([], {})
         times = told if isinstance(told, list) else []
-        known = {
-            is_over: at for is_over, at in zip((False, True), times, strict=False) if _is_time(at)
-        }
+        pairs = zip((False, True), times, strict=False)
+        known = {is_over: at for is_over, at in pairs if _is_time(at)}
         return Spending([at for at in spent if _is_time(at)], known)
 
     def write(self, spending: Spending) -> None:
-        """Replace what is kept, atomically; readable by this user alone."""
+        """Replace the file atomically; only this user can read it."""
         told = [spending.told.get(is_over, 0.0) for is_over in (False, True)]
         document = {"client": self._client, "spent": spending.spent, "told": told}
-        contents = {os.path.basename(self.path): json.dumps(document).encode()}
+        folder, name = os.path.split(self.path)
         with suppress(OSError):
-            write_atomically(self._folder, contents)
+            write_atomically(folder, {name: json.dumps(document).encode()})
 
 
 def _is_time(value: object) -> bool:

@@ -4,7 +4,7 @@ from job.core.memo import Memo
 
 
 class InProcess:
-    """Memos by the names of their tokens. Thread-safe, since each call is one step of a dict."""
+    """Memos by token name. Thread-safe, because each call is one operation of a dict."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""
@@ -15,7 +15,7 @@ class InProcess:
         return self._memos.get(name)
 
     def save(self, name: str, memo: Memo | None) -> None:
-        """Remember this of a token; None forgets it."""
+        """Replace what was saved of a token; None forgets it."""
         if memo is None:
             self._memos.pop(name, None)
         else:

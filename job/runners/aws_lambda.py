@@ -15,25 +15,25 @@ from job.observe.background import BackgroundReporter
 from job.runners.once import OWN_BUG, STOP_S, Outcome, Pass, summary
 
 MARGIN_S = 2.0
-"""What is left of an invocation for the answer: AWS ends one that is late, and its log with it."""
+"""The time kept for the answer: AWS kills an invocation that is late, and its log with it."""
 LOG_S = 1.0
 
 
 class Context(Protocol):
-    """What the handler asks of the context that AWS passes (Lambda guide, Python context)."""
+    """What the handler needs of the context that AWS passes (Lambda guide, Python context)."""
 
     def get_remaining_time_in_millis(self) -> int:
         """Return how long the invocation may still take."""
 
 
 class InvocationFailed(Exception):
-    """Has AWS count the invocation as failed: its retries, alarms and dead letters follow.
+    """Raised so that AWS counts the invocation as failed, with its retries, alarms, dead letters.
 
-    It says the exit status of `once` and the tokens that failed; why is in the log.
+    It has the exit status of `once` and the tokens that failed; the log says why.
     """
 
     def __init__(self, exit_status: int, what: str) -> None:
-        """Hold the exit status."""
+        """Keep the exit status."""
         super().__init__(f"exit status {exit_status}: {what}; the log lines above say why")
         self.exit_status = exit_status
 
@@ -42,8 +42,8 @@ def handler(event: object, context: Context) -> dict[str, Any]:  # noqa: ARG001 
     """Refresh what is due, and return what `once --json` prints.
 
     The configuration is found as everywhere: $FRESHTOKEN_CONFIG (a file of the package or of a
-    layer), freshtoken.toml in the package, or FRESHTOKEN_ variables. What `event` says is of no
-    matter. The log goes to standard error, in JSON. Raises InvocationFailed.
+    layer), freshtoken.toml in the package, or FRESHTOKEN_ variables. `event` is ignored. The log
+    goes to standard error, in JSON. Raises InvocationFailed.
     """
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN_S
     job = Job(Options(log_format="json"), os.environ)
@@ -51,7 +51,7 @@ def handler(event: object, context: Context) -> dict[str, Any]:  # noqa: ARG001 
         outcomes = _pass(job, until)
     except ConfigError as error:
         raise InvocationFailed(job.rejected(error), "the configuration can't be used") from None
-    except Exception as error:  # noqa: BLE001  # told as an event, without its values
+    except Exception as error:  # noqa: BLE001  # reported as an event, without its values
         job.report(crashed(error, None))
         raise InvocationFailed(OWN_BUG, "a bug of freshtoken") from None
     found = summary(outcomes)

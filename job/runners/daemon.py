@@ -1,6 +1,6 @@
 """The scheduler process: a tick that sweeps, commands, a reader of new configurations, a watchdog.
 
-APScheduler runs one recurring tick, the only pattern that was seen to survive late workers, full
+APScheduler runs one recurring tick: no other pattern that we tried survived late workers, full
 pools, suspend and every clock jump (docs/decisions/0003-one-tick.md).
 """
 
@@ -11,24 +11,16 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.events import EVENT_JOB_ERROR
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from job import __version__
+from job.core import events
 from job.core.clock import Clock, system_clock
 from job.core.errors import ConfigError
-from job.core.events import (
-    ClockStepped,
-    ConfigRejected,
-    Event,
-    JobCrashed,
-    JobReloaded,
-    JobStarted,
-    JobStopped,
-    crashed,
-)
+from job.core.events import Event, crashed
 from job.core.refresher import Refresher
 from job.http import deadline
 from job.runners.sweep import Sweep
@@ -37,7 +29,7 @@ from job.runners.watchdog import Watchdog
 TICK_S = 1.0
 STOP_S = 5.0
 LEAVE_S = 1.0
-"""What of a stop's time is kept for leaving, after the work in hand."""
+"""The part of a stop's time that is kept for leaving, after the work in hand."""
 TICK_ID = "sweep"
 
 Command = tuple[str, str]
@@ -47,7 +39,7 @@ Reload = Callable[[Mapping[str, Refresher]], Mapping[str, Refresher]]
 
 
 class SteadyTick(BaseTrigger):  # type: ignore[misc]  # apscheduler 3 ships no types
-    """Every `seconds` from the last run, or from now if that has passed: it keeps no backlog."""
+    """Every `seconds` from the last run, or from now if that has passed: there is no backlog."""
 
     def __init__(self, seconds: float) -> None:
         """Keep the period."""
@@ -74,9 +66,9 @@ class Daemon:
     ) -> None:
         """Start nothing yet. `reload` maps the refreshers in force to those of a new configuration.
 
-        `reload` raises ConfigError when the new configuration is no good; it may be slow, and is
+        `reload` raises ConfigError when the new configuration can't be used; it may be slow, and is
         called in a thread of its own. `stop_s` is how long a stop may take, `tick_s` the time
-        between two looks at what is due.
+        between two sweeps.
         """
         self._refreshers = dict(refreshers)
         self._report = report
@@ -93,17 +85,17 @@ class Daemon:
 
     def run(self) -> int:
         """Work until told to stop; return 0, or 70 if the sweep died (sysexits.h EX_SOFTWARE)."""
-        self._tell(JobStarted(__version__, len(self._refreshers)))
+        self._tell(events.JobStarted(__version__, len(self._refreshers)))
         self._sweep.put_in_force(self._refreshers)
         dead, reason = self._work()
-        self._tell(JobStopped(reason))
+        self._tell(events.JobStopped(reason))
         return 70 if dead else 0
 
     def obey(self, command: str, reason: str) -> None:
         """Take a command; safe from any thread, and in the middle of a signal handler.
 
         "stop" finishes the work in hand and has `run` return, "reload" reads the configuration,
-        "refresh" refreshes every token now. `reason` is told to people.
+        "refresh" refreshes every token now. `reason` is reported.
         """
         # SimpleQueue.put is reentrant, so a handler may call it in the middle of itself.
         self._commands.put((command, reason))
@@ -112,12 +104,8 @@ class Daemon:
         """Tell whether the sweep runs, or has not begun yet."""
         return self._watchdog.is_content()
 
-    def stop(self, reason: str) -> None:
-        """Have `run` finish the work in hand and return."""
-        self.obey("stop", reason)
-
     def _work(self) -> tuple[bool, str]:
-        """Sweep until a command ends it; tell whether the sweep died, and why it is over."""
+        """Sweep until a command ends it; return whether the sweep died, and why it ended."""
         self._start_sweep()
         self._reloader.start()
         try:
@@ -128,11 +116,13 @@ class Daemon:
             self._stopping = True
             self._reload_wanted.set()
             self._reloader.join(LEAVE_S / 4)
-            with suppress(Exception):  # the work is over, whatever becomes of the scheduler
+            with suppress(Exception):  # the work is over, whatever the scheduler does
                 self._within(LEAVE_S / 4, functools.partial(self._scheduler.shutdown, wait=False))
 
     def _start_sweep(self) -> None:
-        self._scheduler.add_listener(self._sweep_failed, EVENT_JOB_ERROR)
+        self._scheduler.add_listener(
+            lambda event: self._tell(crashed(event.exception, None)), EVENT_JOB_ERROR
+        )
         self._scheduler.add_job(
             self._sweep.run,
             SteadyTick(self._tick_s),
@@ -146,22 +136,21 @@ class Daemon:
         self._scheduler.start()
 
     def _within(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call what takes the scheduler's lock; while the sweep hangs in it, this is given up."""
+        """Call what takes the scheduler's lock; give up if the sweep hangs in it."""
         with suppress(TimeoutError):
             deadline.call(function, seconds, lambda: None)
 
     def _obey(self) -> tuple[bool, str]:
-        """Carry out commands until one ends the process."""
         while True:
             command, reason = self._next_command()
             if command == "stop":
                 return False, reason
             if command == "dead":
-                self._tell(JobCrashed(error=reason, traceback=""))
+                self._tell(events.JobCrashed(error=reason, traceback=""))
                 return True, reason
             try:
                 self._carry_out(command, reason)
-            except Exception as error:  # noqa: BLE001  # whoever gives commands must find us alive
+            except Exception as error:  # noqa: BLE001  # a bug here must not end the process
                 self._tell(crashed(error, None))
 
     def _carry_out(self, command: str, reason: str) -> None:
@@ -171,7 +160,7 @@ class Daemon:
             case "refresh":
                 self._sweep.force_all()
             case "resync":
-                self._tell(ClockStepped(float(reason)))
+                self._tell(events.ClockStepped(float(reason)))
                 self._sweep.resync()
                 tick = functools.partial(self._scheduler.modify_job, TICK_ID)
                 self._within(self._tick_s, lambda: tick(next_run_time=datetime.now(UTC)))
@@ -179,16 +168,16 @@ class Daemon:
                 raise ValueError(command)
 
     def _next_command(self) -> Command:
-        """Wait for a command, and wake each tick: the kernel may hand a signal to another thread.
+        """Wait for a command, and wake each tick: another thread may get a signal.
 
-        It does so when this one has a signal pending, and then nothing ends the wait here.
+        The kernel chooses one when a signal is pending here, and then nothing ends the wait.
         """
         while True:
             with suppress(Empty):
                 return self._commands.get(timeout=self._tick_s)
 
     def _reload_when_wanted(self) -> None:
-        """Read the configuration as often as it is wanted; wishes that come together are one."""
+        """Read the configuration whenever it is wanted; requests that come together are one."""
         while self._reload_wanted.wait() and not self._stopping:
             self._reload_wanted.clear()
             self._change_configuration()
@@ -197,15 +186,12 @@ class Daemon:
         try:
             changed = dict(self._reload(self._sweep.in_force))
         except ConfigError as error:
-            self._tell(ConfigRejected(error.problems))
+            self._tell(events.ConfigRejected(error.problems))
         except Exception as error:  # noqa: BLE001  # a bug in reading it must not stop the work
             self._tell(crashed(error, None))
         else:
             self._sweep.put_in_force(changed)
-            self._tell(JobReloaded(__version__, len(changed)))
-
-    def _sweep_failed(self, event: JobExecutionEvent) -> None:
-        self._tell(crashed(event.exception, None))
+            self._tell(events.JobReloaded(__version__, len(changed)))
 
     def _tell(self, event: Event) -> None:
         """Report an event; an observer that fails (a full log disk) must not stop the work."""

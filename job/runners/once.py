@@ -1,24 +1,16 @@
-"""One pass over the tokens, for cron: the very refreshers of `run`, stepped once each."""
+"""One pass over the tokens, for cron: the refreshers of `run`, stepped once each."""
 
 import functools
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from job.core.events import (
-    Event,
-    JobCrashed,
-    TokenAdopted,
-    TokenDeliveryFailed,
-    TokenPromiseUnholdable,
-    TokenRefreshed,
-    TokenRefreshFailed,
-    crashed,
-)
+from job.core import events
+from job.core.events import Event, crashed
 from job.core.refresher import Refresher
 from job.runners.pool import Pool
 
@@ -26,19 +18,19 @@ OWN_BUG = 70
 ENDPOINT_FAILING = 75
 SEVERITY = (0, 75, 74, 77, 78, OWN_BUG)
 """Exit statuses (sysexits.h) from the best to the worst: the worst of all tokens is returned."""
-QUIET = (TokenAdopted, TokenPromiseUnholdable)
-"""What happens at every pass over a good token, and so is not news."""
+QUIET = (events.TokenAdopted, events.TokenPromiseUnholdable)
+"""What every pass over a good token reports, so it is not news."""
 WORKERS = 8
 LOOK_S = 1.0
 STOP_S = 4.0
-"""How long work in hand is waited for after a stop: less than the 5 s that are promised."""
+"""How long a stop waits for the work in hand: less than the 5 s that are promised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one pass did for one token, and whether that is now current in every sink.
 
-    `deferred_s` is set if a limit deferred its exchange for so long.
+    `deferred_s` is how long a limit defers its exchange, if one does.
     """
 
     token: str
@@ -50,35 +42,29 @@ class Outcome:
     def exit_status(self) -> int:
         """Return the worst of the failures; 0 only if the token is current.
 
-        One that no failure explains is not current when the server gives an expired token again, or
-        when a limit defers its exchange beyond the end of the pass.
+        Without a failure, a token is not current if the server returned an expired token again, or
+        if a limit defers its exchange beyond the end of the pass.
         """
-        if any(isinstance(event, JobCrashed) for event in self.events):
+        if any(isinstance(event, events.JobCrashed) for event in self.events):
             return OWN_BUG
-        failed = (TokenRefreshFailed, TokenDeliveryFailed)
+        failed = (events.TokenRefreshFailed, events.TokenDeliveryFailed)
         found = worst(event.exit_code for event in self.events if isinstance(event, failed))
         return found or (0 if self.current else ENDPOINT_FAILING)
 
     @property
     def news(self) -> tuple[Event, ...]:
         """Return the events worth a log line: none when nothing was due."""
-        if all(isinstance(event, QUIET) for event in self.events):
-            return ()
-        return self.events
+        return () if all(isinstance(event, QUIET) for event in self.events) else self.events
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome for `once --json`."""
+        refreshed = any(isinstance(event, events.TokenRefreshed) for event in self.events)
+        well = "refreshed" if refreshed else "current"
         return {
-            "outcome": self._word(),
+            "outcome": "failed" if self.exit_status else well,
             "exit_status": self.exit_status,
             "events": [event.name for event in self.events],
         }
-
-    def _word(self) -> str:
-        if self.exit_status:
-            return "failed"
-        refreshed = any(isinstance(event, TokenRefreshed) for event in self.events)
-        return "refreshed" if refreshed else "current"
 
 
 def worst(statuses: Iterable[int]) -> int:
@@ -86,24 +72,21 @@ def worst(statuses: Iterable[int]) -> int:
     return max(statuses, key=SEVERITY.index, default=0)
 
 
-def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Return what `once --json` prints: the worst exit status, and each token's outcome."""
-    tokens = {outcome.token: outcome for outcome in outcomes}
-    status = worst(outcome.exit_status for outcome in tokens.values())
     return {
-        "exit_status": status,
-        "tokens": {name: outcome.as_json() for name, outcome in tokens.items()},
+        "exit_status": worst(outcome.exit_status for outcome in outcomes),
+        "tokens": {outcome.token: outcome.as_json() for outcome in outcomes},
     }
 
 
 class Pass:
     """One step for each refresher, several at a time, each reported as it ends if it is news.
 
-    One whose exchange a limit defers is stepped again when its place comes.
-
-    A bug in one of them is an outcome too: the others are refreshed all the same. The pass ends by
-    itself: after `timeout_s` seconds, or when it is stopped, no step begins, and what is in hand
-    has `stop_s` seconds more. What is not done then is not current.
+    One whose exchange a limit defers is stepped again when its turn comes. A bug in one of them is
+    an outcome too: the others are refreshed all the same. After `timeout_s` seconds, or when the
+    pass is stopped, no more steps begin, and those that run have `stop_s` seconds more. A token
+    that is not done then is not current.
     """
 
     def __init__(
@@ -136,13 +119,13 @@ class Pass:
         return sorted(outcomes, key=lambda outcome: outcome.token)
 
     def stop(self, *_: str) -> None:
-        """Have `run` come to an end; safe from any thread, and in a signal handler."""
+        """Have `run` end; safe from any thread, and in a signal handler."""
         self._done.put(None)
 
     def _ended(self, until: float) -> Iterator[Outcome]:
-        """Yield what ends until a moment of the monotonic clock, or until it is stopped.
+        """Yield outcomes until a moment of the monotonic clock, or until the pass is stopped.
 
-        0.0 yields what has ended, whatever comes in between.
+        0.0 yields what has ended already, even after a stop.
         """
         while self._waiting and (outcome := self._next_end(until)) is not None:
             for event in outcome.news:
@@ -155,11 +138,11 @@ class Pass:
                 yield outcome
 
     def _next_end(self, until: float) -> Outcome | None:
-        """Wait for a step to end, and wake each second: a signal may go to another thread."""
+        """Wait for a step to end, and wake each second: another thread may get a signal."""
         while True:
             left = max(until - time.monotonic(), 0.0)
             try:
-                outcome = self._done.get(timeout=min(left, LOOK_S, self._places_come()))
+                outcome = self._done.get(timeout=min(left, LOOK_S, self._retry_deferred()))
             except Empty:
                 if not left:
                     return None
@@ -167,8 +150,8 @@ class Pass:
                 if outcome is not None or until:
                     return outcome
 
-    def _places_come(self) -> float:
-        """Step those again whose place has come, and return the seconds until the next one's."""
+    def _retry_deferred(self) -> float:
+        """Step the deferred whose turn has come; return the seconds until the next turn."""
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._submit(heapq.heappop(self._later)[1])
@@ -184,6 +167,6 @@ class Pass:
             deferred_s = refresher.deferred_s()
             current = deferred_s is None and refresher.is_current()
             outcome = Outcome(refresher.name, events, current, deferred_s)
-        except Exception as error:  # noqa: BLE001  # told as an event, without its values
+        except Exception as error:  # noqa: BLE001  # reported as an event, without its values
             outcome = Outcome(refresher.name, (crashed(error, refresher.name),), current=False)
         self._done.put(outcome)

@@ -1,4 +1,4 @@
-"""A bounded pool of threads that takes the worst first and never keeps the process alive."""
+"""A bounded pool of threads that takes the most urgent first and never keeps the process alive."""
 
 import heapq
 import itertools
@@ -20,7 +20,7 @@ class _Entry(NamedTuple):
 class Pool:
     """At most `size` daemon threads, started as they are needed; tasks must not raise.
 
-    Tasks that are known to be slow run in half of the threads at most: however many of them hang,
+    Tasks that are known to be slow run in at most half of the threads: however many of them hang,
     and however urgent they are, the others find a thread.
     """
 
@@ -37,15 +37,15 @@ class Pool:
         self._changed = threading.Condition()
 
     def submit(self, urgency: float, task: Task, *, slow: bool = False) -> None:
-        """Run `task` as soon as a thread is free; those of lesser `urgency` number go first.
+        """Run `task` as soon as a thread is free; lower numbers of `urgency` go first.
 
-        After `stop` it is dropped. Raises RuntimeError, and keeps nothing, when there is no thread
-        and the system gives none.
+        After `stop` it is dropped. Raises RuntimeError, without keeping the task, when there are no
+        threads and none can be started.
         """
         with self._changed:
             if self._stopping:
                 return
-            # An idle thread that has been woken still counts as idle until it has taken its task.
+            # A thread that has been woken counts as idle until it has taken its task.
             waiting = len(self._swift) + min(len(self._slow), self._slow_free())
             if waiting >= self._idle and len(self._threads) < self._size:
                 self._start_thread()
@@ -54,7 +54,7 @@ class Pool:
             self._changed.notify()
 
     def stop(self, deadline_s: float) -> bool:
-        """Drop what waits and let what runs finish; tell whether it did within the deadline."""
+        """Drop what waits and let what runs finish; return whether it did within the deadline."""
         with self._changed:
             self._stopping = True
             self._swift.clear()
@@ -70,7 +70,7 @@ class Pool:
         try:
             thread.start()
         except RuntimeError:
-            # A limit of processes is reached: the threads that are there do the work, if any are.
+            # A process limit is reached: the existing threads do the work, if there are any.
             if not self._threads:
                 raise
         else:
@@ -95,7 +95,7 @@ class Pool:
             return entry
 
     def _runnable(self) -> list[_Entry] | None:
-        """Return the heap whose first task is the worst that may run now."""
+        """Return the heap with the most urgent task that may run now."""
         heaps = [self._swift, self._slow if self._slow_free() else []]
         return min((heap for heap in heaps if heap), key=lambda heap: heap[0], default=None)
 

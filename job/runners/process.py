@@ -1,4 +1,4 @@
-"""What concerns the whole process: its memory, and its signals from first to last."""
+"""What concerns the whole process: its memory, its streams and its signals."""
 
 import os
 import resource
@@ -11,20 +11,18 @@ from typing import Self
 
 PR_SET_DUMPABLE = 4
 STDERR = 2
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-
 TO_RUN = {
     signal.SIGTERM: "stop",
     signal.SIGINT: "stop",
     signal.SIGHUP: "reload",
     signal.SIGUSR1: "refresh",
 }
-"""What signals mean to a process that runs until it is told to stop."""
+"""What signals mean to a process that runs until it is stopped."""
 TO_END = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), "stop")
-"""What they mean to one that ends by itself."""
+"""What signals mean to a process that ends by itself."""
 
 Command = Callable[[str, str], None]
-"""Takes what is to be done and the name of the signal; called in the middle of anything."""
+"""Takes the command and the name of the signal; may be called at any point of the program."""
 
 
 def harden() -> None:
@@ -37,9 +35,9 @@ def harden() -> None:
 
 
 def fill_streams() -> None:
-    """Open /dev/null in place of standard streams that were closed before we were started.
+    """Open /dev/null in place of standard streams that were closed before the start.
 
-    Else the next file to be opened, a token's perhaps, is what others take for standard output.
+    Otherwise the next file that is opened, perhaps a token's, would become standard output.
     """
     opened = 0
     while opened <= STDERR:
@@ -51,21 +49,21 @@ def fill_streams() -> None:
 
 
 def hold_signals() -> None:
-    """Have our signals wait: by default they kill, and PID 1 never gets them (signal(7))."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    """Block our signals: by default they kill, and PID 1 never gets them (signal(7))."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, TO_RUN)
 
 
 def release_signals() -> None:
-    """Let our signals through, those that wait first."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    """Unblock our signals, beginning with those that are pending."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_RUN)
 
 
 class Signals:
     """Hears signals in the main thread for as long as the with-block lasts.
 
     Until `hand_to` is called, one that means "stop" raises `leaving`, since nothing has begun; the
-    others are kept. At the end all is as it was; but where signals were held before, the process
-    leaves then, and late ones are ignored, in whichever thread: they can't change its status.
+    others are kept. At the end everything is restored; but a process that held signals before is
+    about to end then, so late ones are ignored in every thread and can't change its status.
     """
 
     def __init__(self, meanings: Mapping[signal.Signals, str], leaving: SystemExit) -> None:
@@ -76,7 +74,7 @@ class Signals:
         self._command: Command | None = None
 
     def __enter__(self) -> Self:
-        """Begin to hear, also what was sent while signals were held."""
+        """Begin to hear signals, including those that were held."""
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._handlers = {number: signal.signal(number, self._on) for number in self._meanings}
         try:
@@ -87,13 +85,13 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Put things back."""
+        """Restore the handlers and the mask."""
         for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_IGN if number in self._mask else handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def hand_to(self, command: Command) -> None:
-        """From now on hand each signal to `command`, beginning with those heard so far."""
+        """Hand each signal to `command` from now on, beginning with those heard so far."""
         self._command = command
         for heard in self._heard:
             command(*heard)
@@ -104,7 +102,7 @@ class Signals:
         if self._command is not None:
             self._command(*heard)
             return
-        # Kept in any case: an exception that is raised in the middle of anything may get lost.
+        # Kept in any case: an exception that a handler raises may get lost.
         self._heard.append(heard)
         if heard[0] == "stop":
             raise self._leaving

@@ -1,10 +1,11 @@
 """The sweep: what is due goes to a pool of threads, worst first, and comes back to the queue.
 
-What is due is taken from a heap, so that a sweep costs what is due and not how many tokens there
-are.
+The queue is a heap, so that the cost of a sweep grows with what is due, not with all tokens.
 """
 
 import functools
+import heapq
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
@@ -12,13 +13,43 @@ from operator import itemgetter
 from job.core.clock import Clock
 from job.core.events import Event, crashed
 from job.core.refresher import Refresher
-from job.runners.due_queue import DueQueue
 from job.runners.pool import Pool
 
 AFTER_CRASH_S = 60.0
 WORKERS = 32
 SLOW_S = 2.0
-"""A token whose last step took longer may hang again, and shares half of the workers."""
+"""Tokens whose last step took longer may hang again, and share half of the workers."""
+
+
+class DueQueue:
+    """When each refresher is to be stepped, by the boot clock. Thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Hold nothing yet."""
+        self._clock = clock
+        self._heap: list[tuple[float, int, Refresher]] = []
+        self._order = itertools.count()
+        self._lock = threading.Lock()
+
+    def put(self, refresher: Refresher, wait_s: float) -> None:
+        """Add a refresher that is to be stepped in `wait_s` seconds."""
+        at = self._clock().boot + wait_s
+        with self._lock:
+            heapq.heappush(self._heap, (at, next(self._order), refresher))
+
+    def take_due(self) -> list[Refresher]:
+        """Remove and return the refreshers whose time has come."""
+        now, due = self._clock().boot, []
+        with self._lock:
+            while self._heap and self._heap[0][0] <= now:
+                due.append(heapq.heappop(self._heap)[2])
+        return due
+
+    def take_all(self) -> list[Refresher]:
+        """Remove and return all refreshers."""
+        with self._lock:
+            waiting, self._heap = self._heap, []
+        return [refresher for _, _, refresher in waiting]
 
 
 class Sweep:
@@ -28,7 +59,7 @@ class Sweep:
     """
 
     def __init__(self, tell: Callable[[Event], None], clock: Clock) -> None:
-        """Hold no refresher yet; `tell` is told what steps return, and must not raise."""
+        """Hold no refresher yet; `tell` gets the events of the steps, and must not raise."""
         self._tell = tell
         self._clock = clock
         self._in_force: Mapping[str, Refresher] = {}
@@ -45,7 +76,7 @@ class Sweep:
         return self._in_force
 
     def put_in_force(self, changed: Mapping[str, Refresher]) -> None:
-        """Step these from now on, and no others; those that stay go on as they were."""
+        """Step these from now on, and no others; those that were there before go on unchanged."""
         with self._lock:
             before, self._in_force = self._in_force, changed
             self._forced &= changed.keys()
@@ -55,17 +86,17 @@ class Sweep:
         self._enter(r for name, r in changed.items() if before.get(name) is not r)
 
     def force_all(self) -> None:
-        """Have the next sweep take every token: a storm of wishes is one for each tick."""
+        """Have the next sweep take every token; many requests between two sweeps are one."""
         with self._lock:
             self._forced.update(self._in_force)
         self.resync()
 
     def resync(self) -> None:
-        """Decide afresh when each idle refresher is to be stepped."""
+        """Compute again when each idle refresher is to be stepped."""
         self._enter(self._queue.take_all())
 
     def run(self, ticked: Callable[[], None]) -> None:
-        """Hand what is due to the pool, worst first; `ticked` is called as it gets on."""
+        """Hand what is due to the pool, worst first; `ticked` is called as a sign of progress."""
         ticked()
         due = [(self._urgency(refresher), refresher) for refresher in self._queue.take_due()]
         for urgency, refresher in sorted(due, key=itemgetter(0)):
@@ -73,7 +104,7 @@ class Sweep:
             self._submit(refresher, urgency)
 
     def stop(self, seconds: float) -> None:
-        """Begin no step any more, and wait for those in hand, but no longer than this."""
+        """Begin no more steps, and wait at most `seconds` for those that run."""
         self._pool.stop(seconds)
 
     def _urgency(self, refresher: Refresher) -> float:
@@ -84,7 +115,7 @@ class Sweep:
             return float("-inf")
 
     def _submit(self, refresher: Refresher, urgency: float) -> None:
-        """Hand a refresher to the pool; one that can't be goes back, for no one else has it."""
+        """Hand a refresher to the pool, or put it back if that fails: nothing else holds it."""
         slow = refresher.name in self._slow
         try:
             self._pool.submit(urgency, functools.partial(self._step, refresher), slow=slow)
@@ -93,7 +124,7 @@ class Sweep:
             self._put_back(refresher, AFTER_CRASH_S)
 
     def _step(self, refresher: Refresher) -> None:
-        """Step one refresher and put it back into the queue, whatever happens."""
+        """Step one refresher and queue it again, whatever happens."""
         if not self._is_in_force(refresher):
             return
         began, wait_s = self._clock().boot, AFTER_CRASH_S
@@ -108,24 +139,22 @@ class Sweep:
         self._put_back(refresher, wait_s)
 
     def _put_back(self, refresher: Refresher, wait_s: float) -> None:
-        """Put a refresher into the queue; at once if it was forced while it was being stepped."""
+        """Queue a refresher again; it is due at once if it was forced during its step."""
         with self._lock:
             if self._is_in_force(refresher):
                 forced = refresher.name in self._forced
                 self._queue.put(refresher, 0.0 if forced else wait_s)
 
     def _is_in_force(self, refresher: Refresher) -> bool:
-        """Tell whether the configuration still has this refresher."""
         return self._in_force.get(refresher.name) is refresher
 
     def _take_force(self, name: str) -> bool:
-        """Tell whether a token is to be refreshed though it isn't due; once for each command."""
+        """Tell, once for each command, whether a token is to be refreshed before it is due."""
         with self._lock:
             forced = name in self._forced
             self._forced.discard(name)
             return forced
 
     def _enter(self, refreshers: Iterable[Refresher]) -> None:
-        """Decide afresh when each of these idle refreshers is to be stepped."""
         for refresher in refreshers:
             self._put_back(refresher, refresher.wait_s())

@@ -13,10 +13,10 @@ DEAD_AFTER_LOOKS = 10
 
 
 class Watchdog:
-    """The watchdog: a thread on the monotonic clock that sees clock steps and a dead sweep."""
+    """Watches while the with-block lasts, and gives the commands "resync" and "dead"."""
 
     def __init__(self, clock: Clock, command: Callable[[str, str], None], tick_s: float) -> None:
-        """Watch `clock` and a sweep that runs every `tick_s`; say what is found by `command`."""
+        """Watch `clock` and a sweep that runs every `tick_s`, once entered."""
         self._clock = clock
         self._command = command
         self._tick_s = tick_s
@@ -43,14 +43,14 @@ class Watchdog:
         self._looks_since_tick = 0
 
     def look(self) -> None:
-        """Compare the clocks with what they were, and see whether the sweep has run."""
+        """Check whether the clocks have drifted apart, and whether the sweep has run."""
         self._looks_since_tick += 1
         if self._looks_since_tick > DEAD_AFTER_LOOKS:
             self._command("dead", f"the sweep has missed {DEAD_AFTER_LOOKS} ticks")
         drift = self._measure()
         step = drift - self._drift
         if abs(step) > STEP_S:
-            # Kept until then, so that steps which are small each add up.
+            # Only here, so that small steps add up.
             self._drift = drift
             self._command("resync", f"{step:.1f}")
 

@@ -1,8 +1,8 @@
 """The file store: readers find the old text or the new one, whole, through crashes and full disks.
 
 The guarantee is the order of steps in job/files.py. What belongs beside a text is in a sidecar file
-without secrets, published just before it; there the receipt of the token before goes along, so that
-a crash between the two leaves a token that is still known.
+without secrets, published just before the text. It includes the receipt of the previous token, so
+that after a crash between the two the stored token is still known.
 """
 
 import errno
@@ -27,11 +27,11 @@ from job.values import FilePath
 
 SIDECAR_SUFFIX = ".freshtoken.json"
 BUDGET_SUFFIX = ".budget"
-"""What is kept of a budget beside NAME is `.NAME.budget` (job/limits/budget_file.py)."""
+"""The budget file beside NAME is `.NAME.budget` (job/limits/budget_file.py)."""
 MAX_BYTES = 1_048_576
 LOCK_POLL_S = 0.05
 LOOKS = 10
-"""A reader may be held up between a text and its sidecar while both are replaced twice."""
+"""A reader may be delayed between a text and its sidecar while both are replaced twice."""
 MAX_ID = 2**32 - 2
 """chown(2) takes 32 bits, and all ones mean "leave it"."""
 
@@ -40,7 +40,7 @@ _MOUNTS = "/proc/self/mountinfo"
 
 _DENIED = ("permission_denied", "give this user access to it and to {folder}, or run as its owner")
 _NO_DIRECTORY = ("no_directory", "create the folder: install -d -m 0700 {folder}")
-_NOT_A_FILE = ("not_a_file", "it is no regular file: set `path` to one")
+_NOT_A_FILE = ("not_a_file", "it is not a regular file: set `path` to one")
 _REFUSALS: Mapping[int, tuple[str, str]] = {
     errno.EACCES: _DENIED,
     errno.EPERM: _DENIED,
@@ -54,7 +54,7 @@ _REFUSALS: Mapping[int, tuple[str, str]] = {
     errno.EBUSY: ("mount_point", "mount the directory instead: a mounted file can't be replaced"),
     errno.ENAMETOOLONG: ("name_too_long", "choose a shorter name"),
 }
-"""What an operator has to cure, by errno(3); everything else may pass by itself."""
+"""What an operator has to repair, by errno(3); everything else may pass by itself."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -111,11 +111,11 @@ class FileSinkSettings(SinkSettings, frozen=True, kw_only=True, tag="file"):
 class FileStore:
     """A local file, replaced atomically, with a sidecar and a lock file beside it.
 
-    Its mode is set whatever the umask. A rival that holds the lock file is waited for during
-    `lock_timeout_s` seconds, with `sleep` between looks. Its revision is its text.
+    The mode is set whatever the umask. If a rival holds the lock file, the wait is `lock_timeout_s`
+    seconds, with `sleep` between attempts. The revision is the text.
     """
 
-    __slots__ = ("_lock_timeout_s", "_replaceable", "_settings", "_sleep")
+    __slots__ = ("_lock_timeout_s", "_path", "_replaceable", "_settings", "_sleep")
     in_one_step = False
 
     def __init__(
@@ -127,13 +127,10 @@ class FileStore:
     ) -> None:
         """Touch nothing yet."""
         self._settings = settings
+        self._path = settings.path
         self._lock_timeout_s = lock_timeout_s
         self._sleep = sleep
         self._replaceable = False
-
-    @property
-    def _path(self) -> str:
-        return self._settings.path
 
     @property
     def label(self) -> str:
@@ -142,9 +139,9 @@ class FileStore:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the lock file `.NAME.lock` beside the target; a holder that dies lets go of it."""
+        """Hold the lock file `.NAME.lock` beside the target; if the holder dies it is free."""
         with _translated(self._path):
-            # A look at all mounts costs as much as the lock and the write together.
+            # Reading all mounts costs as much as the lock and the write together.
             if not self._replaceable and _is_mounted(self._path):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
             lock = _open_lock(self._path)
@@ -156,12 +153,13 @@ class FileStore:
             close_quietly(lock)
 
     def load(self) -> Stored:
-        """Return the text and what its sidecar says; nothing if there is no file."""
+        """Return the text and what its sidecar says; empty if there is no file."""
         with _translated(self._path):
             text = _read_text(self._path)
             for _ in range(LOOKS):
                 # The text first: when it is there, its sidecar was there before.
-                before, beside = text, self._sidecar_of(text)
+                before, sidecar = text, self._path + SIDECAR_SUFFIX
+                beside = _read_text(sidecar) if text and not is_ours(text) else ""
                 text = _read_text(self._path) if beside else before
                 if text == before:
                     break
@@ -173,7 +171,9 @@ class FileStore:
         texts = {name + SIDECAR_SUFFIX: beside} if beside else {}
         texts[name] = text.reveal()
         contents = {name: text.encode() for name, text in texts.items()}
-        self._check_size(max(map(len, contents.values())))
+        if (size := max(map(len, contents.values()))) > MAX_BYTES:
+            reason = f"its text would have {size} bytes, and no more than {MAX_BYTES} are read back"
+            raise _rejected("too_large", self._path, reason, "ask for a smaller scope")
         with _translated(self._path):
             if _read_text(self._path) != expected.text.reveal():
                 raise Conflict
@@ -190,15 +190,6 @@ class FileStore:
         cure = "move it away, or set `overwrite = true`"
         return _rejected("foreign_file", self._path, reason, cure)
 
-    def _sidecar_of(self, text: str) -> str:
-        """Return what is beside a text that is no document of ours."""
-        return _read_text(self._path + SIDECAR_SUFFIX) if text and not is_ours(text) else ""
-
-    def _check_size(self, size: int) -> None:
-        if size > MAX_BYTES:
-            reason = f"its text would have {size} bytes, and no more than {MAX_BYTES} are read back"
-            raise _rejected("too_large", self._path, reason, "ask for a smaller scope")
-
     def _wait_for(self, lock: int) -> None:
         for _ in range(1 + math.ceil(self._lock_timeout_s / LOCK_POLL_S)):
             if _try_lock(lock):
@@ -212,8 +203,8 @@ class FileStore:
 def sweep(paths: Iterable[str]) -> int:
     """Remove the temporary files that dead writers left beside these targets; return how many.
 
-    A target whose lock is held has a living writer and is left alone. What can't be looked at is
-    left for the first write to report.
+    A target whose lock is held has a living writer and is left alone. What can't be read is left
+    for the first write to report.
     """
     folders: dict[str, set[str]] = {}
     for path in paths:
@@ -276,10 +267,10 @@ def _try_lock(lock: int) -> bool:
 
 
 def _is_mounted(path: str) -> bool:
-    """Tell whether the file itself is a mount point, before a token is minted for it in vain.
+    """Tell whether the file itself is a mount point, before a token is requested for it in vain.
 
-    Neither st_dev nor st_ino tells (a bind mount within one file system changes neither), so this
-    reads proc_pid_mountinfo(5). Where there is none, rename(2) tells by EBUSY.
+    Neither st_dev nor st_ino shows it (a bind mount within one file system changes neither), so
+    this reads proc_pid_mountinfo(5). Where there is none, rename(2) fails with EBUSY.
     """
     folder, name = _split(path)
     place = os.path.join(os.path.realpath(folder), name)

@@ -1,4 +1,4 @@
-"""One sink above every store: it renders and reads records, and decides who may write over whom."""
+"""The one sink above all stores: it renders and parses records, and decides who may overwrite."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -13,7 +13,7 @@ ATTEMPTS = 3
 
 
 class _Found(NamedTuple):
-    """What a store holds, and the record in it, None if there is none."""
+    """What a store holds, and the record in it, if any."""
 
     stored: Stored
     record: Record | None
@@ -22,8 +22,8 @@ class _Found(NamedTuple):
 class RecordSink:
     """A record in a store, laid out as its readers want it. One thread at a time may use it.
 
-    A text that freshtoken has not written is refused unless `overwrite`. Of two writers the one
-    with the newer token wins; the loser gets Superseded, once for each record that it meets: a
+    A text that freshtoken has not written is not replaced unless `overwrite`. Of two writers the
+    one with the newer token wins; the loser gets Superseded, once for each record that it meets: a
     record from a clock that was ahead must not block a place for ever.
     """
 
@@ -45,7 +45,7 @@ class RecordSink:
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        """Hold the store's lock; what is read meanwhile is what a write expects to replace."""
+        """Hold the store's lock; what `read` finds meanwhile is what `write` expects to replace."""
         with self._store.lock():
             try:
                 self._claimed = True
@@ -55,17 +55,17 @@ class RecordSink:
                 self._found = None
 
     def read(self) -> Record | None:
-        """Return the stored record; None if nothing, or no whole record of ours, is stored."""
+        """Return the stored record, or None if freshtoken has stored no whole one."""
         found = self._look()
         self._known = found.record.receipt.fingerprint if found.record else None
-        # Outside of a claim it would be out of date, and hold a token in memory, at the write.
+        # Outside a claim it would be out of date at the write, and keep a token in memory.
         self._found = found if self._claimed else None
         return found.record
 
     def write(self, record: Record) -> None:
         """Store the record, unless it is there already.
 
-        A newer record that was not there at the last `read` wins: Superseded.
+        Raises Superseded for a newer record that was not there at the last `read`.
         """
         with nullcontext() if self._claimed else self.claim():
             for _ in range(ATTEMPTS):
@@ -107,5 +107,5 @@ class RecordSink:
 
 
 def _encodable(text: str) -> str:
-    """Return the text as UTF-8 can hold it: half a character in a server's scope stops no token."""
+    """Return the text without what UTF-8 can't hold, such as a lone surrogate in a scope."""
     return text.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Where the parts of a record are in a secret: its text, a member of it, the version's id."""
+"""Where a secret holds the parts of a record: its text, a member of it, the version's id."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ _ID_WITH_RECEIPT = re.compile(
 class SecretText:
     """The layout of one secret: the text is all of it, or a member of a JSON object (`json_key`).
 
-    A receipt is in the version's id, which AWS stores with the text in one step, or with `json_key`
+    A receipt is in the version's id, which AWS stores together with the text, or, with `json_key`,
     under `<json_key>_freshtoken`.
     """
 
@@ -41,7 +41,7 @@ class SecretText:
         return _as_text(members.get(self.json_key)), _as_text(receipt)
 
     def joined(self, text: str, receipt: str, content: str) -> str:
-        """Return the new content of a secret; `json_key` leaves all other keys of it alone.
+        """Return the new content of a secret; with `json_key` its other keys are kept.
 
         Raises SinkRejected if there is no JSON object for `json_key`, or the text gets too large.
         """
@@ -58,7 +58,7 @@ class SecretText:
         return text
 
     def version_id(self, receipt: str, *lineage: str) -> str:
-        """Return the id of a version of this lineage: the same for the same, another for others.
+        """Return the id of a version of this lineage; it is the same only for the same arguments.
 
         AWS takes any 32 to 64 characters (PutSecretValue, ClientRequestToken).
         """
@@ -75,11 +75,11 @@ class SecretText:
         return version_id[:LINEAGE_LENGTH] == self.version_id("", *lineage)[:LINEAGE_LENGTH]
 
     def _members(self, content: str) -> dict[str, Raw]:
-        """Take a JSON object apart; each member stays as it was written, to the last digit."""
+        """Return the members of a JSON object, each exactly as it was written."""
         try:
             return msgspec.json.decode(content or "{}", type=dict[str, Raw])
         except (ValueError, RecursionError):
-            what = "it is no JSON object, and `json_key` needs one"
+            what = "it is not a JSON object, and `json_key` needs one"
             raise self._rejected("not_json", what) from None
 
     def _rejected(self, code: str, what: str) -> SinkRejected:
@@ -87,7 +87,7 @@ class SecretText:
 
 
 def _receipt_in(version_id: str) -> str:
-    """Return the receipt in a version's id as `parse` reads it, empty if there is none."""
+    """Return the receipt in a version's id as `parse` reads it; empty without one."""
     found = _ID_WITH_RECEIPT.fullmatch(version_id)
     if found is None:
         return ""
@@ -97,7 +97,7 @@ def _receipt_in(version_id: str) -> str:
 
 
 def _as_text(member: Raw | None) -> str:
-    """Return a member of a JSON object as text; an empty placeholder, such as null, is empty."""
+    """Return a member of a JSON object as text; a placeholder, such as null, becomes empty."""
     value = json.loads(bytes(member)) if member is not None else ""
     if isinstance(value, str):
         return value

@@ -1,10 +1,10 @@
-"""The AWS Secrets Manager store: compare and swap, by the service's own means.
+"""The AWS Secrets Manager store: compare and swap with the service's own means.
 
 A write puts the text as a version that carries a private label, then moves AWSCURRENT from the
-version that was read to the new one. UpdateSecretVersionStage refuses when AWSCURRENT is no longer
-there (AWS API reference, RemoveFromVersionId): so replicas need no lock, and an older token never
-overwrites a newer one. A version's id is derived from the id of the one it replaces: a repeated
-write makes no second version, and of two rivals one is refused.
+version that was read to the new one. UpdateSecretVersionStage refuses if AWSCURRENT is no longer
+there (AWS API reference, RemoveFromVersionId), so replicas need no lock, and an older token never
+overwrites a newer one. A version's id is derived from the id of the one it replaces, so a repeated
+write makes no second version, and one of two rivals is refused.
 """
 
 import time
@@ -84,9 +84,9 @@ class SecretsManagerSinkSettings(
 class SecretsManagerStore:
     """One secret, or the text under `json_key` of a JSON secret whose other keys are kept.
 
-    One thread at a time may use it; `client` may be shared. A method ends `deadline_s` seconds
-    after it began (by `monotonic`), if `calls` makes its calls; without that, only the next call is
-    not made. A revision is a version's id.
+    One thread at a time may use it; `client` may be shared. A method ends within `deadline_s`
+    seconds (by `monotonic`) if `calls` makes its calls; without `calls`, it only makes no further
+    call after that. A revision is a version's id.
     """
 
     in_one_step = True
@@ -104,6 +104,7 @@ class SecretsManagerStore:
         self._settings = settings
         self._secret_id = settings.secret_id
         self._text = SecretText(settings.secret_id, settings.json_key)
+        self._creatable = ("not_found",) if settings.create else ()
         self._client = client
         self._calls = calls
         self._deadline_s = deadline_s
@@ -121,9 +122,9 @@ class SecretsManagerStore:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Promote what a dead writer may have put: at the start, and after a write that failed.
+        """Promote what a dead writer may have put: at the start, and after a failed write.
 
-        Nothing is held: a rival shows as a Conflict.
+        Nothing is held: a rival causes a Conflict.
         """
         self._start()
         if not self._settled:
@@ -133,9 +134,9 @@ class SecretsManagerStore:
     def load(self) -> Stored:
         """Return the current version.
 
-        Nothing also for an empty secret, for a missing one that is to be created, and without
-        `compare_and_swap` for one that may not be read. One that holds a document needs no other
-        right than GetSecretValue.
+        It is empty for an empty secret, for a missing one that is to be created, and, without
+        `compare_and_swap`, for one that may not be read. A secret that holds a document needs no
+        permission but GetSecretValue.
         """
         self._start()
         self._content = _EMPTY
@@ -147,7 +148,7 @@ class SecretsManagerStore:
             return Stored()
 
     def replace(self, text: Secret, beside: str, expected: Stored) -> None:
-        """Put a version and make it the current one, unless another one has become it."""
+        """Put a version and make it the current one, unless another has become current."""
         self._start()
         version_id, content = self._content
         if version_id != expected.revision:
@@ -180,7 +181,7 @@ class SecretsManagerStore:
         # A version that we have put, but could not promote yet, is the one to promote.
         self._put_last = (fingerprint, version_id)
         try:
-            # A secret that is created here has its version, as the current one, from the start.
+            # A secret that is created here has this version as its current one.
             is_created = self._put(content, version_id, PENDING)
             return is_created or self._promote(version_id, replaced)
         except SinkError as error:
@@ -192,8 +193,8 @@ class SecretsManagerStore:
     def _settle(self) -> None:
         """Promote a version that was put but not promoted, if its token is not an older one.
 
-        Its id tells that it was made to replace the version that is current now. One that was
-        current itself carries AWSPREVIOUS: somebody has moved the label back on purpose.
+        Its id shows that it was made to replace the version that is current now. One with
+        AWSPREVIOUS was current itself: somebody has moved the label back on purpose.
         """
         labels = self._describe().get("VersionIdsToStages", {})
         current = next((version for version in labels if CURRENT in labels[version]), "")
@@ -205,7 +206,7 @@ class SecretsManagerStore:
         self._settled = True
 
     def _is_no_older(self) -> bool:
-        """Tell whether the version that is stuck has no older token than the current one."""
+        """Tell whether the stuck version's token is at least as new as the current one."""
         stored, stuck = (
             asked_at(version.text.reveal(), version.beside)
             for version in (self._version(), self._version(self._stuck))
@@ -215,74 +216,62 @@ class SecretsManagerStore:
     def _version(self, version_id: str = "") -> Stored:
         """Return a version by its id, or the current one."""
         which = {"VersionId": version_id} if version_id else {"VersionStage": CURRENT}
-        try:
-            found, content = self._ask(
-                "GetSecretValue",
-                lambda aws: _picked(aws.get_secret_value(SecretId=self._secret_id, **which)),
-            )
-        except SinkRejected as error:
-            if error.code != "not_found":
-                raise
+        answer = self._ask(
+            "GetSecretValue",
+            lambda aws: _picked(aws.get_secret_value(SecretId=self._secret_id, **which)),
+            "not_found",
+        )
+        if answer is None:
             # An empty secret gets the same answer as a missing one.
             self._describe()
-            found, content = "", ""
+        found, content = answer or ("", "")
         self._content = (found, Secret(content))
         text, receipt = self._text.parts(content, found)
         return Stored(Secret(text), receipt, found)
 
     def _describe(self) -> Mapping[str, Any]:
-        """Describe the secret; there is nothing to say of a missing one that is to be created."""
-        try:
-            described: Mapping[str, Any] = self._ask(
-                "DescribeSecret", lambda aws: aws.describe_secret(SecretId=self._secret_id)
-            )
-        except SinkRejected as error:
-            if error.code != "not_found" or not self._settings.create:
-                raise
-            return {}
-        return described
+        """Describe the secret; empty if it is missing and to be created."""
+        described = self._ask(
+            "DescribeSecret",
+            lambda aws: aws.describe_secret(SecretId=self._secret_id),
+            *self._creatable,
+        )
+        return described or {}
 
     def _put(self, content: str, version_id: str, label: str) -> bool:
-        """Put a version, in a new secret if there is none and one is asked for; True if so."""
-        try:
-            self._ask(
-                "PutSecretValue",
-                lambda aws: aws.put_secret_value(
-                    SecretId=self._secret_id,
-                    SecretString=content,
-                    ClientRequestToken=version_id,
-                    VersionStages=[label],
-                ),
-            )
-        except SinkRejected as error:
-            if error.code != "not_found" or not self._settings.create:
-                raise
+        """Put a version; return whether that had to create the secret."""
+        answer = self._ask(
+            "PutSecretValue",
+            lambda aws: aws.put_secret_value(
+                SecretId=self._secret_id,
+                SecretString=content,
+                ClientRequestToken=version_id,
+                VersionStages=[label],
+            ),
+            *self._creatable,
+        )
+        if answer is None:
             self._create_secret(content, version_id)
-            return True
-        return False
+        return answer is None
 
     def _promote(self, version_id: str, replaced: str) -> bool:
-        """Move AWSCURRENT from one version to another; False if it was not there any more.
+        """Move AWSCURRENT from one version to another; False if it was no longer there.
 
-        Nothing is replaced by the first version, which may have got the label when it was put.
+        The first version replaces none, and may have got the label when it was put.
         """
         removal: dict[str, Any] = {"RemoveFromVersionId": replaced} if replaced else {}
-        try:
-            self._ask(
-                "UpdateSecretVersionStage",
-                lambda aws: aws.update_secret_version_stage(
-                    SecretId=self._secret_id,
-                    VersionStage=CURRENT,
-                    MoveToVersionId=version_id,
-                    **removal,
-                ),
-            )
-        except SinkRejected as error:
-            # "not_found": the new version is not yet visible everywhere.
-            if error.code not in ("invalid_parameter", "not_found"):
-                raise
-            return False
-        return True
+        answer = self._ask(
+            "UpdateSecretVersionStage",
+            lambda aws: aws.update_secret_version_stage(
+                SecretId=self._secret_id,
+                VersionStage=CURRENT,
+                MoveToVersionId=version_id,
+                **removal,
+            ),
+            "invalid_parameter",
+            "not_found",  # the new version is not yet visible everywhere
+        )
+        return answer is not None
 
     def _create_secret(self, content: str, version_id: str) -> None:
         more: dict[str, Any] = {"KmsKeyId": key} if (key := self._settings.kms_key_id) else {}
@@ -300,8 +289,10 @@ class SecretsManagerStore:
     def _start(self) -> None:
         self._until = self._monotonic() + self._deadline_s
 
-    def _ask(self, action: str, call: "Callable[[SecretsManagerClient], T]") -> T:
-        """Make one call and return its answer; raises what went wrong in our words."""
+    def _ask(
+        self, action: str, call: "Callable[[SecretsManagerClient], T]", *tolerated: str
+    ) -> T | None:
+        """Make one call; raises SinkError, or returns None for these codes of one."""
         left_s = self._until - self._monotonic()
         try:
             return self._within(left_s, lambda: call(self._client()))
@@ -311,7 +302,10 @@ class SecretsManagerStore:
             text = f"secret {self._secret_id}: {what}; {cure}"
             raise SinkUnavailable("timeout", text) from None
         except Exception as error:  # noqa: BLE001  # all that runs here is boto3, its files and plug-ins
-            raise sink_error(error, action, self._secret_id) from None
+            failure = sink_error(error, action, self._secret_id)
+            if failure.code in tolerated:
+                return None
+            raise failure from None
 
     def _within(self, left_s: float, call: Callable[[], T]) -> T:
         """Make a call; raises TimeoutError when the time is over."""
@@ -323,7 +317,6 @@ class SecretsManagerStore:
 
 
 def _picked(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Take the id and the text out of a GetSecretValue answer."""
     text = answer.get("SecretString")
     if text is None:
         text = answer["SecretBinary"].decode(errors="replace")

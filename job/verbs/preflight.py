@@ -22,7 +22,7 @@ from job.sinks.settings import SinkSettings
 
 SKEW_S = 30.0
 NO_ENDPOINT = (404, 405, 407, 410, 429)
-"""Statuses of the 4xx range that do not come from a token endpoint which is there and well."""
+"""4xx statuses that do not come from a working token endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class PreflightResult:
 
 
 def preflight(name: str, settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
-    """Try what a token needs, short of asking for one."""
+    """Try everything that a token needs, short of requesting one."""
     yield from _proof(settings, tools)
     yield from _server(settings, tools)
     sinks = sinks_of(name, settings, tools)
@@ -44,7 +44,7 @@ def preflight(name: str, settings: TokenSettings, tools: Tools) -> Iterator[Pref
 
 
 def _proof(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
-    """Have a request signed that is not sent."""
+    """Have a request signed, without sending it."""
     tried = dry_run(settings, tools)
     try:
         tried.run()
@@ -56,7 +56,7 @@ def _proof(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
 
 
 def _server(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
-    """Find the token endpoint where its issuer names it, and speak to it."""
+    """Find the token endpoint, by discovery where there is an issuer, and try it."""
     url, discovery = token_url_of(settings), tools.discovery(settings)
     if discovery is not None:
         try:
@@ -71,7 +71,7 @@ def _server(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
 
 
 def _discovered(found: TokenSettings, metadata: Metadata, url: str) -> str:
-    """Tell what the metadata say; what they leave out may work all the same."""
+    """Return what the metadata say; what they leave out may work all the same."""
     methods = ", ".join(metadata.auth_methods)
     text = f"{metadata.place} names {url}, which takes {methods}; {found.auth_method} is used"
     if metadata.grant_types and found.grant_type not in metadata.grant_types:
@@ -80,29 +80,26 @@ def _discovered(found: TokenSettings, metadata: Metadata, url: str) -> str:
 
 
 def _endpoint(url: str, settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
-    """Send a request without parameters or credentials, to which a token endpoint says no."""
+    """Send a request without parameters or credentials, which a token endpoint refuses."""
+    empty = TokenRequest(url, (), settings.headers, settings.http_method, settings.request_format)
     before = tools.clock().wall
     try:
-        method, layout = settings.http_method, settings.request_format
-        asked = TokenRequest(url, (), settings.headers, method, layout)
-        sending = prepared(asked, lambda request: request)
-        reply = tools.transport(settings, url).send(sending)
+        reply = tools.transport(settings, url).send(prepared(empty, lambda request: request))
     except ExchangeError as error:
         yield PreflightResult("endpoint", good=False, text=error.message)
         return
     answer = TokenResponse(*reply, sent_at=(before + tools.clock().wall) / 2)
-    good = _says_no(answer)
-    text = (
-        f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"
-    )
-    if not good:
+    if good := _refuses(answer):
+        host, status = urlsplit(url).hostname, answer.status
+        text = f"{host} answers (HTTP {status} to an empty request, as it should)"
+    else:
         text = error_response_of(answer, members_of(answer.body)).message
     yield PreflightResult("endpoint", good, text)
     yield from _clock(answer)
 
 
-def _says_no(answer: TokenResponse) -> bool:
-    """Tell whether an answer is a refusal: by its status, or with success, by what the body says.
+def _refuses(answer: TokenResponse) -> bool:
+    """Tell whether an answer is a refusal, by its status or, if that is 2xx, by its body.
 
     Some endpoints answer everything with HTTP 200.
     """
