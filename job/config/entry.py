@@ -8,7 +8,7 @@ import msgspec
 
 from job.config import checks
 from job.config.client_checks import method_for, unused
-from job.config.presets import Preset, layered, params_problems, presets
+from job.config.presets import layered, params_problems, presets
 from job.config.settings import CommonSettings, TokenSettings, with_sinks
 from job.config.shape import Cleaner, placeholders
 
@@ -20,7 +20,6 @@ class EntryReader:
         """Read [defaults]; its problems and those of entries go to the cleaner."""
         self._cleaner = cleaner
         self._presets = presets()
-        self._known: dict[str, Preset | None] = {}
         self._kind = TokenSettings
         table = defaults if isinstance(defaults, dict) else {}
         self._defaults = cleaner.table(table, CommonSettings, "defaults")
@@ -51,7 +50,7 @@ class EntryReader:
     ) -> None:
         """Report what types can't tell, except about the keys in `told`."""
         place = checks.place_of(name)
-        preset = self._preset(settings.provider)
+        preset = self._presets.get(settings.provider or "")
         params = params_problems(preset, settings.provider_params, table)
         idle = (problem for problem in unused(settings) if problem[0] in table)
         found = itertools.chain(checks.of_token(name, settings, self._presets), params, idle)
@@ -69,17 +68,10 @@ class EntryReader:
         # A type of one load would make its settings differ from those of the next load.
         return TokenSettings(**msgspec.structs.asdict(read))
 
-    def _preset(self, name: object) -> Preset | None:
-        """Return a provider by its name; each is read once."""
-        text = str(name)
-        if text not in self._known:
-            self._known[text] = self._presets.get(text)
-        return self._known[text]
-
     def _merged(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Join the layers of an entry; the preset is filled in with the values of the others."""
         own = layered(self._defaults, table)
-        preset = self._preset(own.get("provider"))
+        preset = self._presets.get(str(own.get("provider")))
         if preset is not None:
             own = layered(self._defaults, preset.filled(own.get("provider_params")), table)
         if "issuer" in own and not own.keys() & {"token_url", "auth_method"}:
