@@ -117,6 +117,21 @@ def test_the_environment_names_a_plug_in(tmp_path: Path, site: Path) -> None:
     assert row_of(path) == ("token", "tok-1")
 
 
+@pytest.mark.slow
+def test_check_and_schema_know_a_plug_in(tmp_path: Path, site: Path) -> None:
+    """`check` plans a token in its store, or tells what is wrong; `schema` prints its keys."""
+    install(site)
+    made(tmp_path)
+    config = config_of(tmp_path, "https://as.test/token", 'path = "tokens.db"')
+    good = run(tmp_path, "check", "--config", str(config))
+    config_of(tmp_path, "https://as.test/token", 'path = "tokens.db"\nrow = ""')
+    bad = run(tmp_path, "check", "--config", str(config))
+    printed = run(tmp_path, "schema")
+    assert (good.returncode, bad.returncode, printed.returncode) == (0, 78, 0), good.stderr
+    assert "tokens.one.sinks[1].row: is empty; leave it out" in bad.stdout + bad.stderr
+    assert "SqliteSinkSettings" in json.loads(printed.stdout)["$defs"]
+
+
 def problems(folder: Path, sink: str, environ: dict[str, str] | None = None) -> list[str]:
     """Return what `check` tells of a sink, or of the sink that the environment names."""
     config = None if environ else str(config_of(folder, "https://as.test/token", sink))

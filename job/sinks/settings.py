@@ -1,4 +1,4 @@
-"""What the settings of every kind of sink have in common, and what they answer for themselves."""
+"""The settings that all kinds of sink share, and the questions that each kind answers."""
 
 import string
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
     variable: ClassVar[str]
     """How the variable FRESHTOKEN_SINK names one: a word, a colon and a key in capitals."""
     read_interval_s: ClassVar[float] = 30.0
-    """How often a watcher may read one; by default as what is a request, and may cost money."""
+    """How often a watcher may read one; by default seldom, since a read is a request and may cost."""
     max_versions_per_day: ClassVar[int | None] = None
     """How many writes a day the kind takes, if it keeps every version for a day."""
     lock_reaches_all_writers: ClassVar[bool] = False
@@ -45,7 +45,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
 
     @property
     def local_path(self) -> str | None:
-        """Return the file that it writes, if it is one of this machine; things may go beside it."""
+        """Return the local file that it writes, if any; other files may be put beside it."""
         return None
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -67,7 +67,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
             yield "template", "lacks {access_token}"
 
     def unwritable(self) -> str | None:
-        """Return what is in the way of a write, with its cure, as far as a look can tell."""
+        """Return what would prevent a write, and what to do, as far as a look can tell."""
         return None
 
     def layout(self, name: str) -> OutputFormat:
