@@ -21,7 +21,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
     variable: ClassVar[str]
     """How the variable FRESHTOKEN_SINK names one: a word, a colon and a key in capitals."""
     read_interval_s: ClassVar[float] = 30.0
-    """How often a watcher may read one; by default seldom, since a read is a request and may cost."""
+    """How often a watcher may read one; by default as for a request, which may cost."""
     max_versions_per_day: ClassVar[int | None] = None
     """How many writes a day the kind takes, if it keeps every version for a day."""
     lock_reaches_all_writers: ClassVar[bool] = False
