@@ -335,7 +335,7 @@ def test_the_daemon_leaks_nothing(world: World, log_format: LogFormat) -> None:
     thread = threading.Thread(target=daemon.run)
     thread.start()
     seen = [ended.acquire(timeout=PATIENCE_S) for _ in range(world.tokens)]
-    daemon.stop("done")
+    daemon.obey("stop", "done")
     thread.join(PATIENCE_S)
     assert all(seen)
     assert "job.crashed" not in log.getvalue()
@@ -428,7 +428,7 @@ def test_a_bug_in_a_source_leaks_nothing_from_the_daemon(log_format: LogFormat) 
     thread = threading.Thread(target=daemon.run)
     thread.start()
     found = crashed.wait(PATIENCE_S)
-    daemon.stop("done")
+    daemon.obey("stop", "done")
     thread.join(PATIENCE_S)
     assert found
     assert "test_no_leak.py" in log.getvalue()

@@ -35,8 +35,8 @@ LOOKS = 10
 MAX_ID = 2**32 - 2
 """chown(2) takes 32 bits, and all ones mean "leave it"."""
 
+_O_PATH = getattr(os, "O_PATH", 0)  # Linux only
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
-_MOUNTS = "/proc/self/mountinfo"
 
 _DENIED = ("permission_denied", "give this user access to it and to {folder}, or run as its owner")
 _NO_DIRECTORY = ("no_directory", "create the folder: install -d -m 0700 {folder}")
@@ -115,7 +115,7 @@ class FileStore:
     seconds, with `sleep` between attempts. The revision is the text.
     """
 
-    __slots__ = ("_lock_timeout_s", "_path", "_replaceable", "_settings", "_sleep")
+    __slots__ = ("_lock_timeout_s", "_path", "_settings", "_sleep")
     in_one_step = False
 
     def __init__(
@@ -130,7 +130,6 @@ class FileStore:
         self._path = settings.path
         self._lock_timeout_s = lock_timeout_s
         self._sleep = sleep
-        self._replaceable = False
 
     @property
     def label(self) -> str:
@@ -141,8 +140,7 @@ class FileStore:
     def lock(self) -> Iterator[None]:
         """Hold the lock file `.NAME.lock` beside the target; if the holder dies it is free."""
         with _translated(self._path):
-            # Reading all mounts costs as much as the lock and the write together.
-            if not self._replaceable and _is_mounted(self._path):
+            if _is_mounted(self._path):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
             lock = _open_lock(self._path)
         try:
@@ -180,9 +178,7 @@ class FileStore:
             owner = _number(self._settings.owner, lambda name: pwd.getpwnam(name).pw_uid)
             group = _number(self._settings.group, lambda name: grp.getgrnam(name).gr_gid)
             mode = int(self._settings.mode, 8)
-            self._replaceable = False
             write_atomically(folder, contents, mode=mode, owner=owner, group=group)
-            self._replaceable = True
 
     def foreign(self) -> SinkRejected:
         """Return the refusal to replace a file of somebody else."""
@@ -269,17 +265,25 @@ def _try_lock(lock: int) -> bool:
 def _is_mounted(path: str) -> bool:
     """Tell whether the file itself is a mount point, before a token is requested for it in vain.
 
-    Neither st_dev nor st_ino shows it (a bind mount within one file system changes neither), so
-    this reads proc_pid_mountinfo(5). Where there is none, rename(2) fails with EBUSY.
+    Neither st_dev nor st_ino shows it (a bind mount within one file system changes neither), but the
+    mount does on which each is (proc(5), fdinfo). Where that can't be read, rename(2) fails with
+    EBUSY.
     """
-    folder, name = _split(path)
-    place = os.path.join(os.path.realpath(folder), name)
-    for character in "\\ \t\n":
-        place = place.replace(character, f"\\{ord(character):03o}")
-    mounts = b""
-    with suppress(OSError), open(_MOUNTS, "rb") as file:
-        mounts = file.read()
-    return any(mount.split(b" ")[4] == os.fsencode(place) for mount in mounts.splitlines())
+    try:
+        own = _mount_of(path, os.O_NOFOLLOW)
+        return own != _mount_of(_split(path)[0], os.O_DIRECTORY)
+    except (OSError, StopIteration):
+        return False
+
+
+def _mount_of(path: str, flags: int) -> bytes:
+    """Return the number of the mount on which a file is, as proc(5) writes it."""
+    descriptor = os.open(path, _O_PATH | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    try:
+        with open(f"/proc/self/fdinfo/{descriptor}", "rb") as facts:
+            return next(line for line in facts if line.startswith(b"mnt_id:"))
+    finally:
+        close_quietly(descriptor)
 
 
 def _read_text(path: str) -> str:

@@ -67,3 +67,5 @@ def store_of(settings: AnySinkSettings, aws: AwsClients) -> Store:
             return SecretsManagerStore(settings, client, calls=calls)
         case PluginSinkSettings():
             return settings.store()
+        case _:
+            typing.assert_never(settings)
