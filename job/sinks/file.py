@@ -265,9 +265,8 @@ def _try_lock(lock: int) -> bool:
 def _is_mounted(path: str) -> bool:
     """Tell whether the file itself is a mount point, before a token is requested for it in vain.
 
-    Neither st_dev nor st_ino shows it (a bind mount within one file system changes neither), but the
-    mount does on which each is (proc(5), fdinfo). Where that can't be read, rename(2) fails with
-    EBUSY.
+    Neither st_dev nor st_ino shows it (a bind mount within one file system changes neither), but
+    the number of its mount does (proc(5), fdinfo). Where there is none, rename(2) fails with EBUSY.
     """
     try:
         own = _mount_of(path, os.O_NOFOLLOW)
