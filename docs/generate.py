@@ -1,18 +1,19 @@
 """Write docs/configuration.md and docs/providers.md from job/config/: `python docs/generate.py`."""
 
 import json
-import typing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from job.config.json_schema import json_schema
 from job.config.presets import Preset, catalogue, presets
 from job.config.settings import CommonSettings, TokenSettings
 from job.config.watch_settings import HookSettings, HttpSettings, SignalSettings
 from job.credentials.settings import AssertionSettings, SecretSettings
 from job.inventory.environment import ENVIRONMENT_KEYS
 from job.sinks.kinds import sink_types
-from job.values import schema_of, written
+from job.values import written
 
 FOLDER = Path(__file__).parent
 ONE_OF = "Exactly one of these; it is read again for every exchange."
@@ -102,12 +103,12 @@ def page() -> str:
 
 
 def _table(kind: type, only: tuple[str, ...] = ()) -> str:
-    hints = typing.get_type_hints(kind, include_extras=True)
+    keys = json_schema()["$defs"][kind.__name__]["properties"]
     lines = ["| key | default | what it is |", "|---|---|---|"]
     for field in sorted(msgspec.structs.fields(kind), key=lambda field: not field.required):
         if not only or field.name in only:
             default = "required" if field.required else _default(field)
-            lines.append(f"| `{field.name}` | {default} | {_about(hints[field.name])} |")
+            lines.append(f"| `{field.name}` | {default} | {_about(keys[field.name])} |")
     return "\n".join(lines)
 
 
@@ -117,9 +118,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     return "" if value in (None, [], (), {}) else f"`{json.dumps(value)}`"
 
 
-def _about(hint: object) -> str:
-    schema = msgspec.json.schema(hint, schema_hook=schema_of)
-    options = [schema, *schema.get("anyOf", [])]
+def _about(key: dict[str, Any]) -> str:
+    options = [key, *key.get("anyOf", [])]
     text = next((o["description"] for o in options if "description" in o), "")
     choices = next((o["enum"] for o in options if "enum" in o), [])
     listed = ", ".join(f"`{choice}`" for choice in choices)

@@ -1,13 +1,14 @@
 """The verbs: the only reader of the environment and the arguments, and the only exit.
 
-Modules are imported where a verb needs them, for a cron job pays for each import every minute.
+Modules are imported where a verb needs them, because a cron job pays for each import every minute.
 """
 
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import click
 
@@ -64,34 +65,30 @@ def exit_status(args: Sequence[str] | None = None) -> int:
     except click.exceptions.Abort:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # no traceback for people; places without values
-        with suppress(OSError):  # what can't be written is still told by the status
-            _tell(error)
-        return _status_of(error)
+        status_code, say = _ending(error)
+        with suppress(OSError):  # the status still says what can't be printed
+            say()
+        return status_code
 
 
-def _tell(error: Exception) -> None:
-    """Say on standard error why a verb has ended."""
+def _ending(error: Exception) -> tuple[int, Callable[[], object]]:
+    """Return the exit status of a verb that failed, and what prints the reason."""
     match error:
         case ConfigError():
             lines = mistakes(error.problems, error.origin, wrap=sys.stderr.isatty())
-            click.echo("\n".join(lines), err=True)
+            return error.exit_code, partial(click.echo, "\n".join(lines), err=True)
         case click.ClickException():
-            error.show()
+            return error.exit_code, error.show
         case OSError() if _in_echo(error):
-            reason = os.strerror(error.errno or 0)
-            click.echo(f"standard output cannot be written ({reason})", err=True)
+            text = f"standard output cannot be written ({os.strerror(error.errno or 0)})"
+            return UNWRITABLE, partial(click.echo, text, err=True)
         case _:
-            observer(Options(), lambda _: ())(crashed(error, None))
-
-
-def _status_of(error: Exception) -> int:
-    if isinstance(error, ConfigError | click.ClickException):
-        return error.exit_code
-    return UNWRITABLE if isinstance(error, OSError) and _in_echo(error) else OWN_BUG
+            log = observer(Options(), lambda _: ())
+            return OWN_BUG, partial(log, crashed(error, None))
 
 
 def _in_echo(error: OSError) -> bool:
-    """Tell whether an error is that of printing: nothing else of ours lets one through."""
+    """Tell whether an error comes from printing: the only one that our code lets through."""
     return any(f.f_code is click.echo.__code__ for f, _ in traceback.walk_tb(error.__traceback__))
 
 

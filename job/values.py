@@ -1,4 +1,4 @@
-"""What the values of keys are: durations, rates and paths, read when the configuration is."""
+"""The types of values: durations, rates and paths, parsed when the configuration is read."""
 
 import os.path
 import re
@@ -10,11 +10,6 @@ from msgspec import Meta, Struct, field
 
 from job.core.rate import Rate
 
-Region = Annotated[str, Meta(description="The AWS region; default: boto3's own choice.")] | None
-Profile = Annotated[str, Meta(description="The profile of the shared AWS configuration.")] | None
-EndpointUrl = (
-    Annotated[str, Meta(description="Another AWS endpoint, such as a VPC endpoint.")] | None
-)
 NO_NUL = r"^[^\x00]*$"
 OsText = Annotated[str, Meta(pattern=NO_NUL)]
 """What system calls take: a NUL would end it."""
@@ -24,7 +19,7 @@ _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?"
 _UNPRINTED = re.compile(r"[\x00-\x20\x7f]")
 _UNITS_S = (86_400, 3_600, 60, 1)
 MAX_DURATION_S = 10 * 365 * 86_400
-"""More is a mistake, and would not fit into a timer."""
+"""More is a mistake, and does not fit into a timer."""
 COUNT = re.compile(r"[0-9]{1,9}")
 PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
 MAX_RATE = 100_000
@@ -36,9 +31,9 @@ ValueReader = Callable[[type, Any], Any]
 
 
 class Duration(float):
-    """A number of seconds, from 0 to ten years; `text` is how the configuration has it.
+    """A number of seconds, from 0 to ten years; `text` is how the configuration writes it.
 
-    Making one raises ValueError, which says what is wrong for people and never repeats the text.
+    The constructor raises ValueError, whose message is for people and never repeats the text.
     """
 
     text: str | float
@@ -56,7 +51,7 @@ class Duration(float):
 
     @classmethod
     def problem(cls, length_s: float | None) -> str:
-        """Say what is wrong with a length, empty for nothing; None stands for what is not one."""
+        """Return what is wrong with a length, or an empty text; None means that it isn't one."""
         if length_s is None:
             return "is not a duration; write 30s, 5m, 1h30m or a number of seconds"
         return f"must be at least {cls.least_s:g}s" if length_s < cls.least_s else ""
@@ -68,7 +63,7 @@ class Timeout(Duration):
     least_s = 0.1
 
 
-class Lifetime(Duration):
+class TokenLifetime(Duration):
     """The life of a token, or a part of it."""
 
     least_s = 1.0
@@ -110,10 +105,10 @@ def _rate(text: str) -> Rate:
 
 
 def value_reader(folder: str) -> ValueReader:
-    """Return what makes values; relative paths start at `folder`.
+    """Return a function that makes values; relative paths start at `folder`.
 
-    What is written alike is one object. Raises ValueError with what is wrong, for people, or
-    TypeError where something else than a text, or than a number for a duration, is written.
+    Equal texts give one object. It raises ValueError with what is wrong, for people, or TypeError
+    for anything but a text, or a number in the case of a duration.
     """
     known: dict[tuple[type, object], object] = {}
 
@@ -146,17 +141,17 @@ def schema_of(kind: type) -> dict[str, Any]:
 
 
 def written(value: Any) -> object:  # noqa: ANN401  # whichever value it is
-    """Return how the configuration has a duration or a rate (msgspec's enc_hook)."""
+    """Return how the configuration writes a duration or a rate (msgspec's enc_hook)."""
     return value.text
 
 
 def default(value: T) -> T:
-    """Give a key a default that is a value; msgspec's own schema can't show such a one."""
+    """Give a key a default that is a value; json_schema adds it, since msgspec can't show it."""
     return field(default_factory=lambda: value)
 
 
 def numbered(key: str, value: T | tuple[T, ...] | None) -> Iterator[tuple[str, T]]:
-    """Yield what a key holds with its place: one, none, or a list that counts from 1."""
+    """Yield each value of a key with its place: one, none, or a list counted from 1."""
     if isinstance(value, tuple):
         yield from ((f"{key}[{number}]", one) for number, one in enumerate(value, 1))
     elif value is not None:
@@ -177,4 +172,4 @@ class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file: unknown keys are errors."""
 
     otherwise: ClassVar[str] = "must be a table"
-    """What to say of anything else that is written in its place."""
+    """What to report for anything else in its place."""

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sqlite3
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -202,12 +203,19 @@ class PlainPutPlace(SecretPlace):
     orders_writers = False
 
 
-def example() -> dict[str, Any]:
-    """Return the names in the module that docs/extending.md shows."""
-    _, source = re.split(r"```python\n", GUIDE.read_text("utf-8"), maxsplit=1)
-    names: dict[str, Any] = {"__name__": "sqlite_store"}
-    exec(compile(source.partition("```")[0], "docs/extending.md", "exec"), names)  # noqa: S102  # our own page
-    return names
+def guide_examples() -> list[str]:
+    """Return the code that docs/extending.md shows: of a store, of a source, of an auth method."""
+    found = re.findall(
+        r"^ *```python\n(.*?)^ *```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    return [textwrap.dedent(source) for source in found]
+
+
+def example(number: int, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one of these and return its names; `names` are there before."""
+    ran = dict(names)
+    exec(compile(guide_examples()[number], GUIDE.name, "exec"), ran)  # noqa: S102  # our own page
+    return ran
 
 
 class ExamplePlace(Place):
@@ -218,7 +226,7 @@ class ExamplePlace(Place):
     def __init__(self, request: pytest.FixtureRequest, kind: FormatName) -> None:
         super().__init__(request, kind)
         self.path = self.fixture("tmp_path") / "tokens.db"
-        names = example()
+        names = example(0, {"__name__": "sqlite_store"})
         self.settings = names["SqliteSinkSettings"](path=str(self.path), row="tiki")
         self.make = names["SqliteStore"]
         with contextlib.closing(sqlite3.connect(self.path)) as database:

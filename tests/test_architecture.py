@@ -47,7 +47,7 @@ FENCES: dict[str, set[str]] = {
     "click": {"cli", "verbs"},
     "cryptography": {"oauth"},
     "jwt": {"oauth"},
-    "msgspec": {"compose", "config", "credentials", "oauth", "sinks", "values"},
+    "msgspec": {"compose", "config", "sinks", "values"},
     "prometheus_client": {"observe"},
     "requests": {"http", "oauth", "verbs"},
     "rich": {"verbs"},

@@ -294,7 +294,7 @@ def test_a_jwk_says_how_it_signs() -> None:
 
 
 NOT_PEM = (
-    "private_key is no private key in PEM that can be read; it begins with -----BEGIN PRIVATE KEY "
+    "private_key is not a readable private key in PEM, which begins with -----BEGIN PRIVATE KEY "
     "(a certificate or public key is not enough)"
 )
 
@@ -322,7 +322,11 @@ def public_pem(key: Any) -> str:  # noqa: ANN401  # as above
                 "guard the file"
             ),
         ),
-        ("{not json", None, "private_key is no JSON that can be read; give one JWK, or PEM"),
+        (
+            "{not json",
+            None,
+            "private_key looks like JSON but cannot be parsed; give one JWK, or PEM",
+        ),
         ('{"private_key": 1}', None, NOT_PEM),
         (
             json.dumps(import_key(public_pem(RSA), "RSA").as_dict()),
@@ -337,17 +341,17 @@ def public_pem(key: Any) -> str:  # noqa: ANN401  # as above
         (
             '{"kty": "RSA", "n": "x", "d": "hunter2"}',
             None,
-            "private_key is a JWK that can't be read; make it anew",
+            "private_key is a JWK that can't be read; create it again",
         ),
         (
             '{"kty": "EC", "crv": "P-1", "x": "AA", "y": "AA", "d": "AA"}',
             None,
-            "private_key is a JWK that can't be read; make it anew",
+            "private_key is a JWK that can't be read; create it again",
         ),
         (
             '{"kty": "RSA", "d": 1}',
             None,
-            "private_key is a JWK that can't be read; make it anew",
+            "private_key is a JWK that can't be read; create it again",
         ),
         (
             pem(P256),
@@ -421,7 +425,7 @@ def test_a_certificate_names_its_key() -> None:
         (
             b"hunter2",
             (
-                "certificate_file is no certificate in PEM that can be read; it begins with "
+                "certificate_file is not a readable certificate in PEM, which begins with "
                 "-----BEGIN CERTIFICATE"
             ),
         ),
@@ -501,7 +505,7 @@ def test_what_is_no_jwt_is_never_sent(text: str) -> None:
     assert refusal(lambda: foreign(text)) == (
         "client_assertion_unusable",
         (
-            "what client_assertion gives is no signed JWT (three parts of base64url, joined by "
-            "points); check its source"
+            "what client_assertion gives is not a signed JWT (three parts of base64url, joined "
+            "by points); check its source"
         ),
     )

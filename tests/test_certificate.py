@@ -63,8 +63,8 @@ def test_an_expired_certificate_is_refused_where_its_date_counts(tmp_path: Path)
     assert certificate_expiry(f"{tmp_path}/client.pem") == END
 
 
-NOT_A_KEY = "is no private key in PEM that can be read"
-NOT_A_CERTIFICATE = "is no certificate in PEM that can be read"
+NOT_A_KEY = "is not a readable private key in PEM"
+NOT_A_CERTIFICATE = "is not a readable certificate in PEM"
 
 
 @pytest.mark.parametrize(

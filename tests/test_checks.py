@@ -6,7 +6,8 @@ import pytest
 
 from job.config import checks
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.shape import Cleaner, Problem
+from job.config.shape import Cleaner
+from job.core.errors import Problem
 from job.credentials.settings import SecretSettings
 from job.sinks.file import FileSinkSettings
 from job.sinks.kinds import AnySinkSettings
@@ -240,7 +241,7 @@ def test_rules_of_the_request(keys: dict[str, Any], problems: list[tuple[str, st
         ),
         (
             FileSinkSettings(path="a", format="template", template='{"t": "{access_token}"'),
-            [("template", "has a brace without its fellow; write {{ and }} for braces")],
+            [("template", "has an unmatched brace; write {{ and }} for braces")],
         ),
     ],
 )

@@ -18,6 +18,7 @@ from typing import Any
 import click
 import pytest
 from fakes import record
+from loading import tokens_of
 from token_server import TokenServer, refusal, token
 
 from job import __version__
@@ -25,7 +26,7 @@ from job.cli import cli
 from job.compose.refreshers import sinks_of
 from job.compose.token_source import key_of
 from job.compose.tools import Tools
-from job.config import Config, tokens_of
+from job.config import Config
 from job.core.clock import system_clock
 from job.core.tokens import OutputFormat
 

@@ -8,11 +8,13 @@ from urllib.parse import parse_qs, parse_qsl, quote_plus, unquote_plus, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import example
 from requests import PreparedRequest, Request
 from requests.auth import AuthBase
 
 from job.core.errors import SecretUnavailable
 from job.core.secret import Secret
+from job.oauth import client_auth
 from job.oauth.client_auth import (
     AssertionGrant,
     BearerAssertion,
@@ -149,6 +151,7 @@ METHODS = {
     "assertion": ClientAssertion("id", fixed(ASSERTION), URN),
     "grant": AssertionGrant(fixed(ASSERTION)),
     "nothing": ClientIdOnly("id", fixed("")),
+    "guide": example(2, vars(client_auth))["ClientSecretHeader"]("id", fixed("s3cret")),
 }
 
 

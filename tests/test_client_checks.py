@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from loading import tokens_of
 
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import ConfigError
 from job.oauth.auth_methods import METHODS

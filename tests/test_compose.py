@@ -10,12 +10,13 @@ import msgspec
 import pytest
 import token_server
 from fakes import FakeClock, record
+from loading import tokens_of
 from sinks import file_sink
 
 from job.compose.refreshers import RefresherSet, sinks_of
 from job.compose.token_source import key_of, params_of
 from job.compose.tools import Tools, proxy_for
-from job.config import Config, tokens_of
+from job.config import Config
 from job.config.settings import TokenSettings
 from job.core.clock import system_clock
 from job.core.refresher import Refresher

@@ -15,16 +15,15 @@ from certificates import client_certificate
 from fakes import START, FakeClock
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
+from loading import tokens_of
 from token_server import Seen, TokenServer, authority
 
-from job.compose.client_auth import proof_of
-from job.compose.token_source import key_of, source_of
+from job.compose.token_source import ClientSource, key_of, proof_of
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import ExchangeError
 from job.core.secret import Secret
-from job.oauth.auth_methods import METHODS, Client, TokenEndpoint
+from job.oauth.auth_methods import METHODS, OAuthClient, TokenEndpoint
 
 LONG = "a secret that is long enough for HS256"
 CLIENT = client_certificate("client")
@@ -46,7 +45,7 @@ def settings_of(url: str, folder: Path | str = "", **keys: Any) -> TokenSettings
 def exchanged(folder: Path, **keys: Any) -> Seen:  # noqa: ANN401  # as above
     """Exchange one token and return the request as it came."""
     with TokenServer() as server:
-        source = source_of(settings_of(server.url, folder, **keys), tools())
+        source = ClientSource(settings_of(server.url, folder, **keys), tools())
         assert source.fetch().access_token == Secret("tok-1")
     return server.requests[0]
 
@@ -153,7 +152,7 @@ def test_an_assertion_of_others_is_read_for_every_request(tmp_path: Path) -> Non
             client_assertion={"file": "token"},
             client_id="",
         )
-        source = source_of(settings, tools())
+        source = ClientSource(settings, tools())
         for text in texts:
             file.write_text(text + "\n")
             source.fetch()
@@ -178,7 +177,7 @@ def test_a_certificate_is_the_proof(tmp_path: Path, method: str) -> None:
     keys = {"certificate_file": certificate, "key_file": "client.key", "ca_file": ca_file}
     with TokenServer(tls=context) as server:
         settings = settings_of(server.url, tmp_path, auth_method=method, **keys)
-        source = source_of(settings, tools())
+        source = ClientSource(settings, tools())
         source.fetch()
     assert server.requests[0].pairs == (GRANT, ("client_id", "my-id"))
     assert not source.changed()
@@ -196,7 +195,7 @@ def test_a_certificate_may_be_shown_beside_another_proof(tmp_path: Path) -> None
     keys = {"certificate_file": certificate, "key_file": key, "ca_file": ca_file}
     with TokenServer(tls=context) as server:
         settings = settings_of(server.url, tmp_path, client_secret={"env": "LONG"}, **keys)
-        source_of(settings, tools()).fetch()
+        ClientSource(settings, tools()).fetch()
     assert server.requests[0].headers["authorization"].startswith("Basic ")
 
 
@@ -207,7 +206,7 @@ def modern(**keys: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
         place.token_url, auth_method="client_secret_jwt", client_secret={"env": "LONG"}, **keys
     )
     proof = proof_of(settings, tools())
-    client = Client(settings, settings.client_id, proof, place, FakeClock())
+    client = OAuthClient(settings, settings.client_id, proof, place, FakeClock())
     auth = METHODS["client_secret_jwt"].make(client)
     assertion = auth.assertion().reveal()  # type: ignore[attr-defined]  # all of these have one
     return header_of(assertion) | {"aud": claims_of(assertion)["aud"]}
@@ -237,7 +236,7 @@ def test_a_wrong_key_file_is_told_at_the_exchange(tmp_path: Path) -> None:
         settings = settings_of(
             server.url, tmp_path, auth_method="private_key_jwt", private_key={"file": "key.pem"}
         )
-        source = source_of(settings, tools())
+        source = ClientSource(settings, tools())
         with pytest.raises(ExchangeError) as caught:
             source.fetch()
         assert (caught.value.code, server.requests) == ("private_key_unusable", [])
@@ -261,7 +260,7 @@ def test_a_wrong_clock_is_told(tmp_path: Path, status: int, auth_method: str) ->
     proof = "private_key" if auth_method == "private_key_jwt" else "client_secret"
     with TokenServer(step) as server:
         keys = {"auth_method": auth_method, proof: proofs[proof]}
-        source = source_of(settings_of(server.url, tmp_path, **keys), tools())
+        source = ClientSource(settings_of(server.url, tmp_path, **keys), tools())
         with pytest.raises(ExchangeError) as caught:
             source.fetch()
     assert "clock" in caught.value.message

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import token_server
+from loading import tokens_of
 
 from job.compose.limiters import Limiters, client_of
 from job.compose.refreshers import RefresherSet
 from job.compose.tools import Tools
-from job.config import Config, tokens_of
+from job.config import Config
 from job.core.clock import system_clock
 from job.core.errors import ConfigError
 from job.core.refresher import Refresher

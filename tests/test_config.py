@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loading import tokens_of
 
-from job.config import Config, tokens_of
+from job.config import Config
 from job.config.presets import presets
 from job.config.settings import CommonSettings, TokenSettings
-from job.config.shape import Problem
-from job.core.errors import ConfigError
+from job.core.errors import ConfigError, Problem
 from job.credentials.settings import SecretSettings
 from job.inventory.kinds import load
 from job.sinks.file import FileSinkSettings
@@ -195,7 +195,7 @@ def test_no_configuration_at_all_says_how_to_begin(folder: Path) -> None:
         (b"client_secret = hunter2hunter2", "is not TOML: Invalid value (at line 1, column 17)"),
         (b"a = " + b"9" * 5000, "is not TOML: Exceeds the limit"),
         (b"a = " + b"[" * 5000, "is not TOML: maximum recursion depth exceeded"),
-        (b'a = "hunter2hunter2 \xff"', "is not UTF-8 text; write it anew"),
+        (b'a = "hunter2hunter2 \xff"', "is not UTF-8 text; save it as UTF-8"),
     ],
 )
 def test_a_file_that_is_no_toml_is_one_problem(

@@ -5,8 +5,8 @@ import re
 import tomllib
 
 import pytest
+from loading import tokens_of
 
-from job.config import tokens_of
 from job.config.presets import Preset, presets
 from job.core.errors import ConfigError
 from job.sinks.file import FileSinkSettings

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import yaml
 from consumers import PAGE, Api, examples, need, placed
+from hydra_server import Client, HydraServer
+from loading import tokens_of
 from running import once, stored, table
 
 from freshtoken_reader.cache import MIN_VALIDITY_S
-from job.config import tokens_of
 from job.core.secret import Secret
-from job.demo.server import AuthorizationServer, Client
 
 TOKEN = secrets.token_urlsafe(24)
 PATIENCE_S = 20
@@ -63,7 +63,7 @@ def test_get_is_piped_into_curl(tmp_path: Path) -> None:
     client = Client("tiki", Secret(secrets.token_urlsafe(24)))
     (tmp_path / "tiki.secret").write_text(client.secret.reveal())
     config = tmp_path / "freshtoken.toml"
-    with AuthorizationServer([client]) as server, Api(server.is_valid) as api:
+    with HydraServer([client]) as server, Api(server.is_valid) as api:
         config.write_text(table("tiki", server.token_url))
         assert once(config).returncode == 0
         script = placed(examples("sh", "Curl and shell")[1], tmp_path, api.url)

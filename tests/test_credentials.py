@@ -3,18 +3,20 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from aws import REGION
 from fakes import FakeClock
+from loading import tokens_of
+from places import example
 
 from job.aws.clients import AwsClients
 from job.compose.tools import Tools
-from job.config import tokens_of
-from job.config.shape import Cleaner, Problem
-from job.core.errors import ConfigError
+from job.config.shape import Cleaner
+from job.core.errors import ConfigError, Problem, SecretUnavailable
 from job.core.secret import Secret
 from job.credentials.aws import WebIdentityToken
 from job.credentials.kinds import kind_of, problems_of
@@ -58,6 +60,20 @@ def test_each_source_gives_what_is_there(tmp_path: Path) -> None:
     found = [built.secret(each).resolve().reveal() for each in tables]
 
     assert found == ["from-variable", "from-file", "from-systemd", "from-command"]
+
+
+def test_the_source_of_the_guide(tmp_path: Path) -> None:
+    """docs/extending.md shows a source that gives what is there, and says what is wrong."""
+    kind = example(1, {"__name__": "netrc_source"})["KIND"]
+    source = kind.source(SimpleNamespace(netrc="as.test"), {"HOME": str(tmp_path)}, AwsClients())
+    with pytest.raises(SecretUnavailable, match=r"as\.test in ~/\.netrc cannot be read; check"):
+        source.resolve()
+    (tmp_path / ".netrc").write_text("machine as.test login me password s3cret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert source.resolve() == Secret("s3cret")
+    (tmp_path / ".netrc").write_text("machine other.test login me password s3cret\n")
+    with pytest.raises(SecretUnavailable, match=r"as\.test in ~/\.netrc gives nothing"):
+        source.resolve()
 
 
 def test_sources_in_aws(

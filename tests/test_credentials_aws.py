@@ -96,10 +96,10 @@ def test_a_binary_secret(aws: "SecretsManagerClient") -> None:
 @pytest.mark.parametrize(
     ("text", "key", "problem"),
     [
-        ("hunter2", "k", f"the AWS secret {ID} is no JSON object; leave `key` out"),
+        ("hunter2", "k", f"the AWS secret {ID} is not a JSON object; leave `key` out"),
         ("x" * 100_000, None, f"the AWS secret {ID} gives over {MAX_SECRET_BYTES} bytes"),
-        ("[" * 60_000, "k", f"the AWS secret {ID} is no JSON object"),
-        ('["hunter2"]', "k", f"the AWS secret {ID} is no JSON object"),
+        ("[" * 60_000, "k", f"the AWS secret {ID} is not a JSON object"),
+        ('["hunter2"]', "k", f"the AWS secret {ID} is not a JSON object"),
         ('{"a": "hunter2"}', "k", f"the AWS secret {ID} has no text under the key 'k'"),
         ('{"k": {"a": "hunter2"}}', "k", f"the AWS secret {ID} has no text under the key 'k'"),
         ('{"k": ""}', "k", f"the AWS secret {ID} gives nothing"),

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 import pytest
+from hydra_server import Client, HydraServer
 
 from job.core.secret import Secret
-from job.demo.server import AuthorizationServer, Client
+from job.demo import server as plain
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +40,9 @@ SECRET = secrets.token_urlsafe()
 BASIC = Client("basic", Secret(SECRET), "client_secret_basic", ("read", "write"))
 POST = Client("post", Secret(SECRET), "client_secret_post")
 ODD = Client("odd:id +%é", Secret(f":+%&=/ é{SECRET}"))
+
+
+PLAIN = {"demo:id": Secret(SECRET)}
 
 
 class Hand:
@@ -66,16 +70,16 @@ def hand() -> Hand:
 
 
 @pytest.fixture
-def server(hand: Hand) -> Iterator[AuthorizationServer]:
+def server(hand: Hand) -> Iterator[HydraServer]:
     """Run a server whose tokens live 20 seconds."""
-    with AuthorizationServer([BASIC, POST, ODD], lifetime_s=20, clock=hand) as running:
+    with HydraServer([BASIC, POST, ODD], lifetime_s=20, clock=hand) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def strict() -> Iterator[AuthorizationServer]:
+def strict() -> Iterator[HydraServer]:
     """Run one server for all the requests that it refuses."""
-    with AuthorizationServer([BASIC, POST, ODD]) as running:
+    with HydraServer([BASIC, POST, ODD]) as running:
         yield running
 
 
@@ -86,7 +90,7 @@ def basic(client_id: str = "basic", secret: str = SECRET) -> dict[str, str]:
 
 
 def ask(
-    server: AuthorizationServer,
+    server: plain.AuthorizationServer,
     form: Mapping[str, str] | str | bytes = GRANT,
     headers: Mapping[str, str] | None = None,
     method: str = "POST",
@@ -126,7 +130,7 @@ def other_method(registered: str, used: str) -> str:
     )
 
 
-def test_a_basic_client_gets_an_opaque_token(server: AuthorizationServer) -> None:
+def test_a_basic_client_gets_an_opaque_token(server: HydraServer) -> None:
     """The answer has the members of RFC 6749 section 5.1 and no cache may keep it."""
     reply = ask(server, headers=basic())
     access_token = reply.body["access_token"]
@@ -142,7 +146,7 @@ def test_a_basic_client_gets_an_opaque_token(server: AuthorizationServer) -> Non
     assert reply.headers["Content-Type"] == "application/json"
 
 
-def test_a_post_client_gets_a_token(server: AuthorizationServer) -> None:
+def test_a_post_client_gets_a_token(server: HydraServer) -> None:
     """A client registered for the body proves itself there."""
     form = GRANT | {"client_id": "post", "client_secret": SECRET}
     assert ask(server, form).status == 200
@@ -151,16 +155,16 @@ def test_a_post_client_gets_a_token(server: AuthorizationServer) -> None:
 def test_the_life_is_what_is_left_without_its_fraction() -> None:
     """As at Hydra, an hour is mostly told as 3599 seconds: time passes before the answer."""
     moments = iter([START + 0.75, START + 0.7501])
-    with AuthorizationServer([BASIC], clock=lambda: next(moments)) as server:
+    with HydraServer([BASIC], clock=lambda: next(moments)) as server:
         assert ask(server, headers=basic()).body["expires_in"] == 3599
 
 
-def test_the_scope_comes_back_when_asked_for(server: AuthorizationServer) -> None:
+def test_the_scope_comes_back_when_asked_for(server: HydraServer) -> None:
     """A scope that the client may have is granted as it was asked for."""
     assert ask(server, GRANT | {"scope": "write"}, basic()).body["scope"] == "write"
 
 
-def test_basic_credentials_are_form_decoded(server: AuthorizationServer) -> None:
+def test_basic_credentials_are_form_decoded(server: HydraServer) -> None:
     """Every character works in id and secret when both are encoded (RFC 6749 section 2.3.1)."""
     encoded = basic(quote_plus(ODD.client_id), quote_plus(ODD.secret.reveal()))
     assert ask(server, headers=encoded).status == 200
@@ -168,7 +172,7 @@ def test_basic_credentials_are_form_decoded(server: AuthorizationServer) -> None
 
 def test_a_raw_plus_is_a_space_as_at_hydra() -> None:
     """A client that does not encode its secret is told that the secret is wrong."""
-    with AuthorizationServer([Client("plus", Secret("a+b"))]) as other:
+    with HydraServer([Client("plus", Secret("a+b"))]) as other:
         reply = ask(other, headers=basic("plus", "a+b"))
     expected = refusal(401, "invalid_client", NOT_AUTHENTICATED, debug=WRONG_SECRET)
     assert reply.body == expected
@@ -351,7 +355,7 @@ def test_a_raw_plus_is_a_space_as_at_hydra() -> None:
     ],
 )
 def test_a_refusal_says_what_was_wrong(
-    strict: AuthorizationServer,
+    strict: HydraServer,
     form: Mapping[str, str] | str | bytes,
     headers: Mapping[str, str],
     code: str,
@@ -375,7 +379,7 @@ def test_a_refusal_says_what_was_wrong(
     assert strict.exchanges("basic") + strict.exchanges("post") == 0
 
 
-def test_a_challenge_answers_basic_alone(server: AuthorizationServer) -> None:
+def test_a_challenge_answers_basic_alone(server: HydraServer) -> None:
     """RFC 6749 section 5.2: the challenge is for clients that used the header."""
     by_header = ask(server, headers=basic(secret="wrong")).headers
     by_body = ask(server, GRANT | {"client_id": "post", "client_secret": "wrong"}).headers
@@ -383,7 +387,7 @@ def test_a_challenge_answers_basic_alone(server: AuthorizationServer) -> None:
     assert "WWW-Authenticate" not in by_body
 
 
-def test_what_may_stand_in_a_request(server: AuthorizationServer) -> None:
+def test_what_may_stand_in_a_request(server: HydraServer) -> None:
     """Taken are a client_id beside Basic, a repeated resource and parameters nobody knows."""
     form = "grant_type=client_credentials&client_id=basic&resource=a:1&resource=a:2&color=red"
     headers = basic() | {"Content-Type": f"{FORM}; charset=UTF-8"}
@@ -391,7 +395,7 @@ def test_what_may_stand_in_a_request(server: AuthorizationServer) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_only_post_asks_for_a_token(strict: AuthorizationServer, method: str) -> None:
+def test_only_post_asks_for_a_token(strict: HydraServer, method: str) -> None:
     """Any other method is refused, and the answer names the right one."""
     reply = ask(strict, headers=basic(), method=method)
     description = "The token endpoint takes POST alone."
@@ -399,7 +403,7 @@ def test_only_post_asks_for_a_token(strict: AuthorizationServer, method: str) ->
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
 
 
-def test_nothing_else_is_served(server: AuthorizationServer) -> None:
+def test_nothing_else_is_served(server: HydraServer) -> None:
     """An unknown path is not found, and the hint names the token endpoint."""
     reply = ask(server, headers=basic(), path="/token")
     assert reply.status == 404
@@ -407,12 +411,12 @@ def test_nothing_else_is_served(server: AuthorizationServer) -> None:
     assert reply.body == refusal(404, "not_found", description, "try /oauth2/token")
 
 
-def test_a_query_changes_nothing(server: AuthorizationServer) -> None:
+def test_a_query_changes_nothing(server: HydraServer) -> None:
     """Parameters belong in the body; those in the URL are not looked at."""
     assert ask(server, headers=basic(), path="/oauth2/token?scope=admin").status == 200
 
 
-def test_an_outage_ends_as_it_began(server: AuthorizationServer) -> None:
+def test_an_outage_ends_as_it_began(server: HydraServer) -> None:
     """While the switch is on every request gets 503 with Retry-After; then all is as before."""
     server.outage = True
     during = ask(server, headers=basic())
@@ -428,7 +432,7 @@ def test_an_outage_ends_as_it_began(server: AuthorizationServer) -> None:
     assert server.exchanges("basic") == 1
 
 
-def test_exchanges_are_counted_for_each_client(server: AuthorizationServer) -> None:
+def test_exchanges_are_counted_for_each_client(server: HydraServer) -> None:
     """The count is of tokens given, not of requests."""
     ask(server, headers=basic())
     ask(server, headers=basic())
@@ -438,7 +442,7 @@ def test_exchanges_are_counted_for_each_client(server: AuthorizationServer) -> N
     assert counts == {"basic": 2, "post": 1, "nobody": 0}
 
 
-def test_a_token_is_valid_for_its_lifetime(server: AuthorizationServer, hand: Hand) -> None:
+def test_a_token_is_valid_for_its_lifetime(server: HydraServer, hand: Hand) -> None:
     """It is good up to the last moment before its expiry, then it and no other is refused."""
     first = ask(server, headers=basic()).body["access_token"]
     hand.now = START + 19.9
@@ -449,7 +453,7 @@ def test_a_token_is_valid_for_its_lifetime(server: AuthorizationServer, hand: Ha
     assert not server.is_valid("made.up")
 
 
-def test_the_lifetime_changes_live(server: AuthorizationServer, hand: Hand) -> None:
+def test_the_lifetime_changes_live(server: HydraServer, hand: Hand) -> None:
     """A new lifetime holds for the tokens given from then on, not for those given before."""
     long_lived = ask(server, headers=basic()).body["access_token"]
     server.lifetime_s = 5
@@ -460,7 +464,7 @@ def test_the_lifetime_changes_live(server: AuthorizationServer, hand: Hand) -> N
     assert server.is_valid(long_lived)
 
 
-def test_many_clients_at_once(server: AuthorizationServer) -> None:
+def test_many_clients_at_once(server: HydraServer) -> None:
     """Requests in parallel get tokens of their own, and none is lost from the count."""
     with ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(lambda _: ask(server, headers=basic()), range(40)))
@@ -471,7 +475,7 @@ def test_many_clients_at_once(server: AuthorizationServer) -> None:
 def test_it_leaves_nothing_behind(hand: Hand) -> None:
     """After the block no thread runs and nobody listens, though a client never said a word."""
     before = threading.active_count()
-    with AuthorizationServer([BASIC], clock=hand) as server:
+    with HydraServer([BASIC], clock=hand) as server:
         address = ("127.0.0.1", urlsplit(server.token_url).port)
         silent = socket.create_connection(address, timeout=5)
         ask(server, headers=basic())
@@ -484,14 +488,14 @@ def test_it_leaves_nothing_behind(hand: Hand) -> None:
 
 def test_it_prints_nothing(hand: Hand, capfd: pytest.CaptureFixture[str]) -> None:
     """Neither a request, nor a refusal, nor a client that breaks off reaches the terminal."""
-    with AuthorizationServer([BASIC], clock=hand) as server:
+    with HydraServer([BASIC], clock=hand) as server:
         break_off(server)
         ask(server, headers=basic())
         ask(server, method="GET")
     assert capfd.readouterr() == ("", "")
 
 
-def break_off(server: AuthorizationServer) -> None:
+def break_off(server: plain.AuthorizationServer) -> None:
     """Send half a request, then reset the connection."""
     with socket.create_connection(("127.0.0.1", urlsplit(server.token_url).port), 5) as client:
         client.sendall(b"POST /oauth2/token HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf")
@@ -502,7 +506,7 @@ def test_a_bug_of_its_own_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     """An error that is not the client's shows its traceback, and the server goes on."""
     hand = Hand()
     del hand.now
-    with AuthorizationServer([BASIC], clock=hand) as server:
+    with HydraServer([BASIC], clock=hand) as server:
         with pytest.raises(http.client.BadStatusLine):
             ask(server, headers=basic())
         hand.now = START
@@ -513,3 +517,71 @@ def test_a_bug_of_its_own_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_client_never_shows_its_secret() -> None:
     """The repr of a registered client, which a failing test would print, hides the secret."""
     assert SECRET not in repr(BASIC)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[plain.AuthorizationServer]:
+    """Run the server of the demo."""
+    with plain.AuthorizationServer(PLAIN, 20) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("form", "headers"),
+    [
+        (GRANT, basic(quote_plus("demo:id"))),
+        (GRANT | {"client_id": "demo:id", "client_secret": SECRET}, {}),
+    ],
+    ids=["header", "body"],
+)
+def test_the_demo_gives_a_token(
+    demo: plain.AuthorizationServer, form: Mapping[str, str], headers: Mapping[str, str]
+) -> None:
+    """Each client may present its secret in the header or in the body, and gets a token."""
+    reply = ask(demo, form, headers)
+    access_token = reply.body.pop("access_token")
+    assert (reply.status, reply.body) == (200, {"expires_in": 20, "token_type": "bearer"})
+    assert re.fullmatch(r"[\w-]{43}", access_token)
+    assert reply.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("form", "headers", "path", "status", "code"),
+    [
+        (GRANT, basic(quote_plus("demo:id"), "wrong"), None, 401, "invalid_client"),
+        (GRANT, basic("nobody"), None, 401, "invalid_client"),
+        (GRANT, {"Authorization": "Basic a"}, None, 401, "invalid_client"),
+        (GRANT, {}, None, 401, "invalid_client"),
+        (
+            {"grant_type": "password"},
+            basic(quote_plus("demo:id")),
+            None,
+            400,
+            "unsupported_grant_type",
+        ),
+        (GRANT, {}, "/token", 404, "not_found"),
+    ],
+    ids=["wrong secret", "unknown client", "not Base64", "no proof", "another grant", "path"],
+)
+def test_the_demo_refuses(
+    demo: plain.AuthorizationServer,
+    form: Mapping[str, str],
+    headers: Mapping[str, str],
+    path: str | None,
+    status: int,
+    code: str,
+) -> None:
+    """A refusal has the code of RFC 6749, and a challenge where the client is not known."""
+    reply = ask(demo, form, headers, path=path)
+    assert (reply.status, reply.body) == (status, {"error": code})
+    assert reply.headers.get("WWW-Authenticate") == (CHALLENGE if status == 401 else None)
+
+
+def test_the_demo_prints_nothing_of_a_client_that_breaks_off(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Neither a request nor a client that breaks off reaches the terminal."""
+    with plain.AuthorizationServer(PLAIN) as server:
+        break_off(server)
+        ask(server, headers=basic("nobody"))
+    assert capfd.readouterr() == ("", "")

@@ -30,8 +30,7 @@ from job.core.events import (
 from job.core.refresher import Refresher
 from job.core.schedule import Plan, Policy
 from job.core.tokens import Token
-from job.demo.story import sentence_of
-from job.demo.tally import Tally
+from job.demo.story import Tally, sentence_of
 from job.verbs.demo_view import DemoView
 
 URL = "http://127.0.0.1:4444/oauth2/token"

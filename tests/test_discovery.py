@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 from fakes import START
+from loading import tokens_of
 from token_server import TokenServer, answer, stall
 from token_server import token as token_answer
 
-from job.compose.client_auth import chosen, published
-from job.compose.token_source import exchange_of, key_of, source_of
+from job.compose.token_source import ClientSource, exchange_of, key_of, settled
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.clock import Moment
 from job.core.errors import (
@@ -22,10 +21,9 @@ from job.core.errors import (
     RequestRejected,
     SecretUnavailable,
 )
-from job.core.tokens import Token
 from job.http.transport import Transport
 from job.oauth.auth_methods import TokenEndpoint
-from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, DiscoveredSource, Discovery
+from job.oauth.discovery import AGAIN_S, KEPT_S, MAX_AGE_S, Discovery
 from job.oauth.metadata import Metadata, metadata_of, places_of
 from job.oauth.token_response import TokenResponse
 
@@ -345,54 +343,29 @@ def test_threads_share_one_question() -> None:
 # Tokens of an issuer
 
 
-class Scripted:
-    """A source that fails or gives, as told, and says where it was built for."""
-
-    def __init__(self, metadata: Metadata, script: list[object]) -> None:
-        self.metadata = metadata
-        self._script = script
-
-    def fetch(self) -> Token:
-        step = self._script.pop(0)
-        if isinstance(step, ExchangeError):
-            raise step
-        assert isinstance(step, Token)
-        return step
-
-    def changed(self) -> bool:
-        return True
-
-
 def test_a_refusal_makes_the_metadata_doubtful() -> None:
     """When the endpoint has moved, the next attempt goes to the new one; an outage asks nothing."""
-    token = Token.__new__(Token)
-    script: list[object] = [
-        EndpointUnavailable("timeout", "slow"),
-        RequestRejected("http_404", "gone"),
-        token,
-        token,
-    ]
-    built: list[Scripted] = []
-
-    def make(metadata: Metadata) -> Scripted:
-        built.append(Scripted(metadata, script))
-        return built[-1]
-
+    shared = tools(Hands())
     with TokenServer() as server:
+        issuer = f"http://127.0.0.1:{server.port}"
         server.add(
-            published_by(server), published_by(server, token_endpoint="http://127.0.0.1:1/new")
+            published_by(server),
+            answer(503, {}),
+            answer(404, {}),
+            published_by(server, token_endpoint=f"{issuer}/new"),
+            token_answer("tok-1"),
+            token_answer("tok-2"),
         )
-        source = DiscoveredSource(discovery(server, Hands()), make)
+        source = ClientSource(settings(issuer=issuer), shared)
         assert source.changed() is False
         for kind in (EndpointUnavailable, RequestRejected):
             with pytest.raises(kind):
                 source.fetch()
-        assert [source.fetch(), source.fetch()] == [token, token]
-    assert [each.metadata.token_url for each in built] == [
-        f"http://127.0.0.1:{server.port}/token",
-        "http://127.0.0.1:1/new",
-    ]
-    assert (len(server.requests), source.changed()) == (2, True)
+        found = [source.fetch().access_token.reveal() for _ in "12"]
+    assert found == ["tok-1", "tok-2"]
+    place = "/.well-known/oauth-authorization-server"
+    paths = [place, "/token", "/token", place, "/new", "/new"]
+    assert [seen.path for seen in server.requests] == paths
 
 
 def test_only_what_is_known_can_be_doubted() -> None:
@@ -467,7 +440,7 @@ def test_the_method_is_chosen(more: dict[str, Any], offered: tuple[str, ...], me
     """What the server takes decides among what the client has; what the operator says, wins."""
     token = settings(issuer=ISSUER, **more)
     metadata = Metadata(ISSUER, "https://as.example/token", "", offered)
-    assert chosen(token, metadata).auth_method == method
+    assert settled(token, metadata)[0].auth_method == method
 
 
 def test_who_shows_a_certificate_has_an_endpoint_of_his_own() -> None:
@@ -475,8 +448,9 @@ def test_who_shows_a_certificate_has_an_endpoint_of_his_own() -> None:
     metadata = Metadata(ISSUER, "https://as.example/token", "https://mtls.as.example/token")
     plain = settings(issuer=ISSUER)
     certified = settings(issuer=ISSUER, certificate_file="c.pem", key_file="k.pem")
-    assert published(plain, metadata) == TokenEndpoint("https://as.example/token", ISSUER)
-    assert published(certified, metadata) == TokenEndpoint("https://mtls.as.example/token", ISSUER)
+    assert settled(plain, metadata)[1] == TokenEndpoint("https://as.example/token", ISSUER)
+    own = TokenEndpoint("https://mtls.as.example/token", ISSUER)
+    assert settled(certified, metadata)[1] == own
 
 
 def test_a_token_of_an_issuer() -> None:
@@ -491,8 +465,8 @@ def test_a_token_of_an_issuer() -> None:
             token_answer("tok-2"),
         )
         shared = tools(clock)
-        first = source_of(settings(issuer=issuer), shared)
-        second = source_of(settings(issuer=issuer, scope=["a"]), shared)
+        first = ClientSource(settings(issuer=issuer), shared)
+        second = ClientSource(settings(issuer=issuer, scope=["a"]), shared)
         found = [source.fetch().access_token.reveal() for source in (first, second)]
     assert found == ["tok-1", "tok-2"]
     assert [(seen.method, seen.path) for seen in server.requests] == [

@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 import pytest
 from fakes import FakeClock
+from loading import tokens_of
 
-from job.config import tokens_of
 from job.core.secret import Secret
 from job.oauth.certificate import CertificateFiles, content
 from job.oauth.keys import private_key

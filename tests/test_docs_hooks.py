@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from loading import tokens_of
 from token_server import TokenServer, answer
 
-from job.config import tokens_of
 from job.config.json_schema import json_schema
 from job.config.watch_settings import HookSettings
 from job.core.secret import Secret
 from job.http.transport import Transport
 from job.observe.hook_actions import WebhookHook
-from job.observe.hooks import RETRY_CAP_S, Occasion, Occurrence, retry_after
+from job.observe.hooks import RETRY_CAP_S, Occasion, Occurrence, retry_delay
 from job.verbs.once import HOOKS_SETTLE_S
 from job.verbs.run import HOOKS_S
 
@@ -116,5 +116,5 @@ def test_the_numbers_are_those_of_the_code() -> None:
     timeout = json_schema()["$defs"]["HookSettings"]["properties"]["timeout"]["default"]
 
     assert timeout == "30s"
-    assert [retry_after(failures) for failures in (1, 2, 3)] == [1, 2, 4]
+    assert [retry_delay(failures) for failures in (1, 2, 3)] == [1, 2, 4]
     assert (RETRY_CAP_S, HOOKS_SETTLE_S, HOOKS_S) == (300, 30, 0.25)

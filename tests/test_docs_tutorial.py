@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hydra_server import Client, HydraServer
 from running import PATIENCE_S, missing, until
 
 from job.core.secret import Secret
-from job.demo.server import AuthorizationServer, Client
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -52,7 +52,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         "AWS_ACCESS_KEY_ID": "fake",
         "AWS_SECRET_ACCESS_KEY": "fake",
     }
-    with AuthorizationServer([CLIENT], 3600) as server, socket.create_server(("127.0.0.1", 0)) as s:
+    with HydraServer([CLIENT], 3600) as server, socket.create_server(("127.0.0.1", 0)) as s:
         listen = f"127.0.0.1:{s.getsockname()[1]}"
         s.close()
         yield World(tmp_path, server.token_url, listen, environ)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from certificates import Pair, client_certificate
 from fakes import START, FakeClock
+from loading import tokens_of
 
 from job.compose import dry_run as dry_runs
 from job.compose.dry_run import DryRun
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.core.errors import SecretUnavailable
 
 NOW = dt.datetime.fromtimestamp(START, dt.UTC)
@@ -136,7 +136,9 @@ def test_a_certificate_of_an_assertion_is_looked_at(tmp_path: Path) -> None:
     }
     Pair(b"nothing", PAIR.key).write(tmp_path)
     (warning,) = warnings(tmp_path, **keys)
-    assert warning.startswith(f"no client certificate: the file {tmp_path}/client.pem is no cert")
+    assert warning.startswith(
+        f"no client certificate: the file {tmp_path}/client.pem is not a readable cert"
+    )
     PAIR.write(tmp_path)
     assert warnings(tmp_path, **keys) == []
     dry_run(tmp_path, **keys).run()

@@ -44,9 +44,8 @@ from job.core.errors import (
 from job.core.secret import Secret
 from job.core.tokens import Token
 from job.credentials.watched import WatchedSecret
-from job.http.cancellable_socket import CancellableSocket
 from job.http.deadline import Threads
-from job.http.transport import MAX_BODY_BYTES, Transport
+from job.http.transport import MAX_BODY_BYTES, CancellableSocket, Transport
 from job.oauth.client_auth import ClientSecretBasic, ClientSecretPost
 from job.oauth.exchange import ClientCredentials
 from job.oauth.request import TokenRequest

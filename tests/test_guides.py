@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loading import tokens_of
 
 from job.aws.clients import READ_TIMEOUT_S
-from job.config import tokens_of
 from job.config.json_schema import json_schema
 from job.core.schedule import REJECTED_S
 from job.core.state import SECRET_LOOK_S

@@ -30,7 +30,7 @@ from job.core.events import (
 from job.core.secret import Secret
 from job.http.transport import Transport
 from job.observe.hook_actions import CommandHook, SignalHook, WebhookHook
-from job.observe.hooks import HookError, Hooks, Occasion, TokenHooks, retry_after
+from job.observe.hooks import HookError, Hooks, Occasion, TokenHooks, retry_delay
 
 PATIENCE_S = 10.0
 SINK = "file:/run/tiki"
@@ -151,7 +151,7 @@ def test_a_hook_that_fails_is_tried_again() -> None:
 
 def test_the_waits_between_tries() -> None:
     """They grow from a second to five minutes."""
-    assert [retry_after(n) for n in (1, 2, 3, 9, 10, 99)] == [1.0, 2.0, 4.0, 256.0, 300.0, 300.0]
+    assert [retry_delay(n) for n in (1, 2, 3, 9, 10, 99)] == [1.0, 2.0, 4.0, 256.0, 300.0, 300.0]
 
 
 def test_a_newer_token_takes_the_place_of_one_that_waits() -> None:

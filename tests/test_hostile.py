@@ -23,10 +23,10 @@ import requests
 from fakes import START, FakeClock, MemorySink, ScriptedSource, record, token
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from loading import tokens_of
 from sinks import file_sink
 from token_server import TokenServer
 
-from job.config import tokens_of
 from job.config.settings import CommonSettings, TokenSettings
 from job.core.errors import ConfigError, EndpointUnavailable, ExchangeError, JobError, SinkRejected
 from job.core.events import Event

@@ -15,7 +15,7 @@ from job.credentials.watched import WatchedSecret
 from job.http.transport import Transport
 from job.oauth.client_auth import ClientSecretBasic, ClientSecretPost
 from job.oauth.exchange import ClientCredentials
-from job.oauth.introspection import introspected
+from job.oauth.expiry import introspected
 from job.oauth.request import TokenRequest
 from job.oauth.token_response import ResponseRules, TokenResponse
 

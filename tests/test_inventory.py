@@ -7,7 +7,7 @@ import pytest
 
 from job.core.ports import Inventory
 from job.inventory.environment import Environment
-from job.inventory.kinds import chosen
+from job.inventory.kinds import inventory_of
 from job.inventory.toml_file import TomlFile
 
 FILE = """\
@@ -80,6 +80,6 @@ def test_the_environment_yields_one_entry() -> None:
 def test_a_file_comes_before_the_environment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kind follows from what is named, and from what is there."""
     monkeypatch.chdir(path.parent)
-    assert isinstance(chosen(None, ENVIRON), TomlFile)
+    assert isinstance(inventory_of(None, ENVIRON), TomlFile)
     path.unlink()
-    assert isinstance(chosen(None, ENVIRON), Environment)
+    assert isinstance(inventory_of(None, ENVIRON), Environment)

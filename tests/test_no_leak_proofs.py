@@ -13,11 +13,12 @@ import pytest
 from certificates import client_certificate
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
+from loading import tokens_of
 from token_server import Seen, TokenServer, answer
 
 from job.compose.refreshers import RefresherSet
 from job.compose.tools import Tools
-from job.config import Config, tokens_of
+from job.config import Config
 from job.core.clock import system_clock
 from job.core.events import TokenRefreshFailed
 from job.observe.log import log_observer

@@ -266,7 +266,7 @@ def test_one_pass(place: Place, tmp_path: Path) -> None:
         ),
         (
             BASE + 'on_trouble = { signal = { pidfile = "a", name = "HUPP" } }\n',
-            "tokens.tiki.on_trouble.signal.name: is no signal; write HUP",
+            "tokens.tiki.on_trouble.signal.name: is not a signal; write HUP",
         ),
         (
             BASE + 'on_trouble = { signal = "HUP" }\n',

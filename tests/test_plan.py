@@ -8,11 +8,12 @@ import pytest
 from fakes import record, token
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loading import tokens_of
 
 from job.compose.refreshers import sinks_of
 from job.compose.token_source import key_of
 from job.compose.tools import Tools
-from job.config import Config, tokens_of
+from job.config import Config
 from job.core.clock import system_clock
 from job.core.schedule import Policy, Reissue, due_at
 from job.verbs.plan import TokenPlan, life_that_fits, token_plans
@@ -68,7 +69,7 @@ def test_the_plan_of_a_token_whose_life_is_not_known(tmp_path: Path) -> None:
     ]
 
 
-def test_manners_that_are_not_usual_are_in_the_plan(tmp_path: Path) -> None:
+def test_what_is_unusual_is_in_the_plan(tmp_path: Path) -> None:
     """What makes a provider unlike RFC 6749 is told, and a secret in the URL is warned of."""
     found = plan(
         tmp_path,
@@ -82,7 +83,7 @@ def test_manners_that_are_not_usual_are_in_the_plan(tmp_path: Path) -> None:
         token_type="Token",
         introspection_url="https://as.example/introspect?tenant=hidden",
     )
-    assert found.manners == (
+    assert found.unusual == (
         ("request", "GET, parameters in the URL, grant_type client_credential"),
         (
             "answer",
@@ -101,7 +102,7 @@ def test_manners_that_are_not_usual_are_in_the_plan(tmp_path: Path) -> None:
     lines = str(found).splitlines()
     assert lines[2] == "  request          GET, parameters in the URL, grant_type client_credential"
     bare = plan(tmp_path, grant_type="", request_format="json")
-    assert bare.manners == (("request", "POST, parameters in a JSON object, grant_type not sent"),)
+    assert bare.unusual == (("request", "POST, parameters in a JSON object, grant_type not sent"),)
 
 
 def test_where_the_life_is_known_from(tmp_path: Path) -> None:
@@ -252,12 +253,12 @@ def test_the_budget_of_a_client_is_set_against_what_its_tokens_need(tmp_path: Pa
     }
 
     kept = f"50/12h, which is 100 a day for this client; kept in {tmp_path}/.one.json.budget"
-    assert [plans[name].manners for name in ("one", "two", "three")] == [(("budget", kept),)] * 3
+    assert [plans[name].unusual for name in ("one", "two", "three")] == [(("budget", kept),)] * 3
     anew = (
         "10/1d, which is 10 a day for this client; counted anew by each process: no file sink "
         "keeps it"
     )
-    assert plans["four"].manners == (("budget", anew),)
+    assert plans["four"].unusual == (("budget", anew),)
     short = "the tokens of this client need up to {} exchanges a day, and max_exchanges allows {}: "
     assert any(w.startswith(short.format(117, 100)) for w in plans["one"].warnings)
     assert any(w.startswith(short.format(39, 10)) for w in plans["four"].warnings)

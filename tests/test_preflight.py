@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes import START, FakeClock, record
+from hydra_server import Client, HydraServer
+from loading import tokens_of
 from sinks import file_sink
 from token_server import TokenServer, answer, authority, refusal
 
 from job.compose.tools import Tools
-from job.config import Config, tokens_of
+from job.config import Config
 from job.core.secret import Secret
-from job.demo.server import AuthorizationServer, Client
 from job.verbs.preflight import PreflightResult, preflight
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def endpoint(folder: Path, step: bytes) -> PreflightResult:
 
 def test_all_is_well_with_a_server_of_the_real_kind(tmp_path: Path) -> None:
     """Everything is found good, nothing is minted, nothing is written."""
-    with AuthorizationServer([Client("id", Secret("s3cret"))], 60) as server:
+    with HydraServer([Client("id", Secret("s3cret"))], 60) as server:
         found = findings(tmp_path, server.token_url)
         assert server.exchanges("id") == 0
     assert found[:2] == [

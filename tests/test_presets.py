@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from loading import tokens_of
 
-from job.config import tokens_of
 from job.config.presets import NAME, Need, Preset, catalogue, presets
 from job.config.settings import CommonSettings
 from job.core.errors import ConfigError

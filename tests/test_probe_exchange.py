@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from fakes import FakeClock
+from loading import tokens_of
 from token_server import Step, TokenServer, answer, refusal, token
 
 from job.compose.token_source import exchange_of
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.core.errors import EndpointUnavailable, RequestRejected
 from job.core.ports import Deferred, unlimited
@@ -137,8 +137,7 @@ def test_a_turn_that_is_far_off_is_not_waited_for(secret_file: Path) -> None:
             (answer(401),),
             Survival(
                 works=None,
-                how="probe_url answers HTTP 401, even for the second token: another place has to "
-                "tell",
+                how="probe_url answers HTTP 401, even for the second token: this proves nothing",
             ),
         ),
     ],
@@ -178,8 +177,8 @@ def test_a_url_of_the_api_tells_whether_a_token_works(
             (answer(200, {"active": False}),),
             Survival(
                 works=None,
-                how="introspection calls it inactive, even for the second token: another place "
-                "has to tell",
+                how="introspection calls it inactive, even for the second token: "
+                "this proves nothing",
             ),
         ),
     ],

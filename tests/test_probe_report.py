@@ -203,7 +203,7 @@ def test_the_scope_is_told_where_it_is_not_the_one_that_was_asked_for() -> None:
     assert [list(one.lines("acme"))[5] for one in (less, more, none)] == [
         "  scope            a (asked for: a b)",
         "  scope            a (asked for: none)",
-        "  scope            none was asked for, and none is told",
+        "  scope            none was requested, and the answer names none",
     ]
 
 

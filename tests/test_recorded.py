@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import pytest
 from fakes import START, FakeClock
+from loading import tokens_of
 from token_server import Seen, TokenServer, answer
 
-from job.compose.token_source import source_of
+from job.compose.token_source import ClientSource
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.presets import presets
 from job.config.settings import TokenSettings
 from job.core import errors
@@ -136,7 +136,7 @@ def moved(url: str, host: str) -> str:
 
 def fetched(settings: TokenSettings) -> Token:
     """Get a token as the program does."""
-    return source_of(settings, Tools({}, "host", FakeClock(START))).fetch()
+    return ClientSource(settings, Tools({}, "host", FakeClock(START))).fetch()
 
 
 def outcome(settings: TokenSettings) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from loading import tokens_of
 
-from job.config import tokens_of
 from job.config.request_checks import secret_in_url
 from job.config.settings import CommonSettings
 from job.core.errors import ConfigError

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from fakes import START, FakeClock
+from loading import tokens_of
 from token_server import TokenServer, answer
 
-from job.compose.token_source import source_of
+from job.compose.token_source import ClientSource
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.config.settings import TokenSettings
 from job.values import value_reader
 
@@ -49,7 +49,7 @@ def test_an_example_does_what_the_page_says(
     ((name, settings),) = tokens_of(tomllib.loads(config), str(tmp_path)).items()
     with TokenServer(answer(200, body)) as server:
         moved = msgspec.structs.replace(settings, token_url=server.url)
-        token = source_of(moved, Tools({}, "host", FakeClock(START))).fetch()
+        token = ClientSource(moved, Tools({}, "host", FakeClock(START))).fetch()
     assert (token.token_type, token.lifetime, token.expiry_source) == (kind, int(life), source)
     assert token.access_token.reveal() == "T"
     assert name in str(settings.token_url)

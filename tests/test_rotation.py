@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import token_server
 from fakes import FakeClock, token
+from loading import tokens_of
 
 from job.compose.refreshers import RefresherSet
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.core.clock import Clock
 from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected
 from job.core.events import Event, TokenRefreshed, TokenRefreshFailed

@@ -248,12 +248,12 @@ def test_a_change_of_the_source_is_noticed() -> None:
     """A rotated secret ends the wait of a rejected client; a source that fails is no change."""
     environ = {"ID_SECRET": "one"}
     watched = WatchedSecret(EnvironmentSecret("ID_SECRET", environ))
-    assert (watched.last, watched.resolve(), watched.last) == (None, Secret("one"), Secret("one"))
+    assert (watched.live, watched.resolve(), watched.live) == ([], Secret("one"), [Secret("one")])
     assert not watched.changed()
 
     environ["ID_SECRET"] = "two"
     assert watched.changed()
-    assert watched.last == Secret("one")
+    assert watched.live == [Secret("one")]
 
     del environ["ID_SECRET"]
     assert not watched.changed()
@@ -286,12 +286,12 @@ def test_secrets_take_turns() -> None:
     """Each source has its turn, and all that has been read is known to be live."""
     environ = {"A": "a", "B": "b"}
     watched = WatchedSecret(EnvironmentSecret("A", environ), EnvironmentSecret("B", environ))
-    assert (watched.count, watched.position, watched.last, watched.live) == (2, 1, None, [])
+    assert (watched.count, watched.position, watched.live) == (2, 1, [])
     first = watched.resolve()
     watched.next()
 
-    assert (first, watched.position, watched.last) == (Secret("a"), 2, None)
-    assert (watched.resolve(), watched.last) == (Secret("b"), Secret("b"))
+    assert (first, watched.position, watched.live) == (Secret("a"), 2, [Secret("a")])
+    assert watched.resolve() == Secret("b")
     assert watched.live == [Secret("a"), Secret("b")]
     watched.next()
     assert watched.position == 1

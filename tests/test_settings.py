@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loading import tokens_of
 
-from job import config
 from job.config.json_schema import json_schema
 from job.config.settings import CommonSettings, ConfigFile, TokenSettings
 from job.config.shape import tables_of
@@ -179,7 +179,7 @@ def test_what_goes_to_the_system_has_no_nul(text: str) -> None:
     sink = {"type": "file", "path": text}
     token = {"client_id": "c", "client_secret": {"file": text}, "ca_file": text, "sinks": [sink]}
     with pytest.raises(ConfigError) as caught:
-        config.tokens_of({"tokens": {"one": token | {"token_url": "https://as.example/t"}}})
+        tokens_of({"tokens": {"one": token | {"token_url": "https://as.example/t"}}})
     assert caught.value.problems == (
         "tokens.one.ca_file: must be text in quotes",
         "tokens.one.client_secret.file: must be text in quotes",

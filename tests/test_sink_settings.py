@@ -86,7 +86,7 @@ def test_a_kind_may_say_no_more_than_its_name() -> None:
     """Promise: the answers that a kind leaves out are the careful ones."""
     bare = Bare(name="one", comment="any", format="raw")
     assert answers(bare) == {
-        "place": ("bare:NAME", "one"),
+        "place": ("bare", "one"),
         "local_path": None,
         "problems": [],
         "read_interval_s": 30.0,
@@ -100,7 +100,9 @@ def test_a_kind_may_say_no_more_than_its_name() -> None:
 
 def test_the_example_of_the_guide_answers_for_itself() -> None:
     """Promise: whoever copies docs/extending.md has settings that check."""
-    settings = example()["SqliteSinkSettings"](path="/run/tokens.db", row="")
+    settings = example(0, {"__name__": "sqlite_store"})["SqliteSinkSettings"](
+        path="/run/tokens.db", row=""
+    )
     assert settings.place == ("sqlite", "/run/tokens.db", "")
     assert list(settings.problems()) == [
         ("row", "is empty; leave it out, or give each token its own")

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from fakes import START, MemorySink, record
+from loading import tokens_of
 from sinks import file_sink
 
 from job.compose.token_source import key_of
 from job.compose.tools import Tools
-from job.config import Config, tokens_of
+from job.config import Config
 from job.core.clock import system_clock
 from job.core.errors import SinkRejected, SinkUnavailable
 from job.core.schedule import Policy
@@ -22,9 +23,10 @@ from job.verbs.status_read import (
     OTHER_REQUEST,
     Look,
     looks,
+    rows,
     statuses,
+    table,
 )
-from job.verbs.status_text import rows, table
 
 POLICY = Policy()
 LIFE = 3600

@@ -4,13 +4,13 @@ import os
 import sys
 
 from job.core.secret import Secret
-from job.demo.server import AuthorizationServer, Client
+from job.demo.server import AuthorizationServer
 
 
 def main() -> None:
     """Print the address of the token endpoint, then serve as many clients as the argument says."""
     secret = Secret(os.environ["BENCH_SECRET"])
-    clients = [Client(f"client-{number}", secret) for number in range(int(sys.argv[1]))]
+    clients = {f"client-{number}": secret for number in range(int(sys.argv[1]))}
     with AuthorizationServer(clients) as server:
         print(server.token_url, flush=True)
         sys.stdin.read()

@@ -5,7 +5,6 @@ status-page.png is the status page on a bad night, as a browser shows it. demo.s
 """
 
 import re
-import secrets
 import tempfile
 import threading
 import time
@@ -20,8 +19,8 @@ from job.compose.refreshers import RefresherSet
 from job.compose.tools import Tools
 from job.core.clock import system_clock
 from job.core.refresher import Refresher
-from job.core.secret import Secret
-from job.demo.server import AuthorizationServer, Client
+from job.demo.server import AuthorizationServer
+from job.demo.setup import new_clients, write_configuration
 from job.inventory.kinds import load
 from job.runners.daemon import Daemon
 from job.verbs.demo_view import DemoView
@@ -30,19 +29,10 @@ FOLDER = Path(__file__).parent
 NIGHT = 1_764_000_000
 PAGE_SIZE = (1000, 700)
 
-NAMES = ("tiki", "partner", "warehouse")
+TOKENS = 3
 LIFE_S = 20
 FRAMES = 20
 SIZE = (88, 24)
-TABLE = """\
-[tokens.{name}]
-token_url     = "{url}"
-min_validity  = "3s"
-retry_budget  = "1s"
-client_id     = "{name}"
-client_secret = {{ file = "{name}.secret" }}
-sinks         = [{{ type = "file", path = "{name}.json" }}]
-"""
 
 CLIPPING = re.compile(r' clip-path="[^"]*"')
 # The template of rich, without its frame and its fonts from elsewhere.
@@ -86,21 +76,16 @@ def page() -> bytes:
 
 def recording() -> str:
     """Run the job of the demo and return what its view shows, a frame for each second."""
-    clients = [Client(name, Secret(secrets.token_urlsafe(24))) for name in NAMES]
+    clients = new_clients(TOKENS)
     with (
         tempfile.TemporaryDirectory(prefix="freshtoken-demo-") as folder,
         AuthorizationServer(clients, LIFE_S) as server,
     ):
-        path = Path(folder, "freshtoken.toml")
-        for client in clients:
-            name = client.client_id
-            Path(folder, f"{name}.secret").write_text(client.secret.reveal())
-            with path.open("a") as file:
-                file.write(TABLE.format(name=name, url=server.token_url))
+        path = write_configuration(folder, server.token_url, clients, LIFE_S)
         composed = RefresherSet(Tools({}, "demo", system_clock))
         commands = (f"cat {folder}/tiki.json", f"freshtoken status --watch --config {path}")
-        view = DemoView(server.token_url, NAMES, commands, composed.in_force)
-        return animated(list(frames(view, lambda: composed.update(load(str(path), {}).tokens))))
+        view = DemoView(server.token_url, list(clients), commands, composed.in_force)
+        return animated(list(frames(view, lambda: composed.update(load(path, {}).tokens))))
 
 
 def frames(view: DemoView, refreshers: Callable[[], Mapping[str, Refresher]]) -> Iterator[str]:

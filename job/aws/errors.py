@@ -1,7 +1,7 @@
 """What AWS and botocore say went wrong, in our words. No text of theirs is ever passed on.
 
-ParamValidationError prints the value that it refuses, and that may be a token: so only names are
-looked at, the error code of an answer or the class of an exception.
+ParamValidationError prints the value that it refuses, which may be a token: so only names count,
+the error code of an answer or the class of an exception.
 """
 
 import shlex
@@ -179,7 +179,7 @@ _FAULTS: Mapping[str, _Fault] = {name: fault for fault in _TABLE for name in fau
 
 
 class Meaning(NamedTuple):
-    """What an error of AWS or botocore means to one that reads a secret; `text` is for people."""
+    """What an error of AWS or botocore means to a reader of a secret; `text` is for people."""
 
     text: str
     passing: bool
@@ -221,9 +221,8 @@ def _of_answer(name: str, answer: Mapping[str, Any]) -> _Fault:
     if name == "InvalidRequestException" and "delet" in answer["Error"].get("Message", "").lower():
         return _DELETED
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if name in _FAULTS:
-        return _FAULTS[name]
-    return _SERVICE if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _UNKNOWN_ANSWER
+    is_down = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return _FAULTS.get(name, _SERVICE if is_down else _UNKNOWN_ANSWER)
 
 
 def _word(code: object) -> str:

@@ -5,28 +5,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
-from job.compose.client_auth import configured, proof_of
+from job.compose.token_source import proof_of, settled
 from job.compose.tools import Tools
 from job.config.client_checks import proofs_of
 from job.config.settings import TokenSettings
 from job.core.errors import SecretUnavailable
 from job.core.text import DAY_S
 from job.credentials.kinds import kind_of
-from job.oauth.auth_methods import METHODS, Client
+from job.oauth.auth_methods import METHODS, OAuthClient
 from job.oauth.certificate import CertificateFiles, certificate_expiry
 
 SOON_DAYS = 14
-NAMES = {
-    "client_secret": "client secret",
-    "private_key": "private key",
-    "client_assertion": "client assertion",
-}
 
 
 def dry_run(settings: TokenSettings, tools: Tools) -> "DryRun":
     """Return what `check` tries of a client."""
-    proof, endpoint = proof_of(settings, tools), configured(settings)
-    return DryRun(settings, Client(settings, settings.client_id, proof, endpoint, tools.clock))
+    proof, (_, endpoint) = proof_of(settings, tools), settled(settings, None)
+    return DryRun(settings, OAuthClient(settings, settings.client_id, proof, endpoint, tools.clock))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +29,13 @@ class DryRun:
     """One client, and the rest of its settings."""
 
     settings: TokenSettings
-    client: Client
+    client: OAuthClient
 
     @property
     def subject(self) -> str:
         """Return what the client proves itself by, in words; empty for nothing."""
         for key, _ in proofs_of(self.settings):
-            return NAMES[key.partition("[")[0]]
+            return key.partition("[")[0].replace("_", " ")
         return "certificate" if self.settings.certificate else ""
 
     def run(self) -> None:
@@ -54,9 +49,9 @@ class DryRun:
             proof.next()
 
     def warnings(self, *, run: bool) -> Iterator[str]:
-        """Yield what can be told at once; no command is run and no AWS asked just to look.
+        """Yield what can be seen without running a command or asking AWS.
 
-        With `run` the request is signed, too, if all that takes is files.
+        With `run` the request is signed, too, if only files are needed for that.
         """
         kinds = [kind_of(source) for _, source in proofs_of(self.settings)]
         if run and all(kind.is_file for kind in kinds):
@@ -70,17 +65,17 @@ class DryRun:
 
     def _encoding(self, *, may_look: bool) -> Iterator[str]:
         """Warn of values that some servers decode and others do not; only a request would tell."""
-        if self.settings.auth_method != "client_secret_basic":
+        if not METHODS[self.settings.auth_method].is_encoded:
             return
         values = {"client_id": self.settings.client_id}
         with contextlib.suppress(SecretUnavailable):
             values["client_secret"] = self.client.proof.resolve().reveal() if may_look else ""
-        told = [name for name, value in values.items() if quote_plus(value) != value]
-        if told:
+        ambiguous = [name for name, value in values.items() if quote_plus(value) != value]
+        if ambiguous:
             other = "raw" if self.settings.basic_encoding == "form" else "form"
-            verb = "have" if told[1:] else "has"
+            verb = "have" if ambiguous[1:] else "has"
             yield (
-                f"{' and '.join(told)} {verb} characters that some servers "
+                f"{' and '.join(ambiguous)} {verb} characters that some servers "
                 f"decode and some don't: if yours answers invalid_client, set basic_encoding = "
                 f'"{other}", or use client_secret_post where that is allowed'
             )

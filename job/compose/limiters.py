@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from job.config.limit_checks import endpoint_of
+from job.config.checks import endpoint_of
 from job.config.settings import TokenSettings
 from job.core.clock import Clock
 from job.limits.budget_file import BudgetFile

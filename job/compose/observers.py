@@ -1,6 +1,6 @@
 """From settings to the observers beside the log: status board, metrics, HTTP, hooks.
 
-What is heavy is loaded only where it is configured.
+Heavy modules are loaded only where they are configured.
 """
 
 import os.path
@@ -14,7 +14,7 @@ from job.compose.refreshers import RefresherSet
 from job.config import Config
 from job.config.client_checks import proofs_of
 from job.config.settings import TokenSettings
-from job.config.watch_checks import EVENTS, address_of, hooks_of, number_of
+from job.config.watch_checks import EVENTS, address_of, hooks_of, signal_named
 from job.config.watch_settings import HookSettings, HttpSettings
 from job.core.errors import ConfigError
 from job.core.events import Event
@@ -31,7 +31,7 @@ Report = Callable[[Event], None]
 
 
 class Observers:
-    """Tells the events of a job to its hooks and counters, and shows them over HTTP."""
+    """Passes the events of a job to its hooks and counters, and serves them over HTTP."""
 
     def __init__(self, refreshers: RefresherSet, report: Report) -> None:
         """Observe nothing yet; `report` gets the events of hooks, and what goes through `tell`."""
@@ -46,7 +46,7 @@ class Observers:
     def follow(self, config: Config, alive: Callable[[], bool]) -> None:
         """Follow a configuration from now on; `alive` tells whether the sweep runs.
 
-        Raises ConfigError, and goes on as before, when its HTTP address can't be had.
+        Raises ConfigError, and changes nothing, when its HTTP address can't be bound.
         """
         if config.http != (self._http and self._http[0]):
             self._serve(config.http, alive)
@@ -71,19 +71,19 @@ class Observers:
         self.observe(event)
 
     def observe(self, event: Event) -> None:
-        """Tell an event to whoever wants to know."""
+        """Pass an event to the counters and the hooks."""
         for observer in self._numbers or ():
             observer.observe(event)
         if self._hooks is not None:
             self._hooks.observe(event)
 
     def settle(self, seconds_left: float) -> None:
-        """Wait for the hooks at work and their further tries, but no longer than this."""
+        """Wait for the running hooks and their further tries, but no longer than this."""
         if self._hooks is not None:
             self._hooks.settle(seconds_left)
 
     def stop(self, seconds_left: float) -> None:
-        """Serve no more, and let hooks at work end if they do so in time."""
+        """Stop serving, and let running hooks end if they do so in time."""
         if self._http is not None:
             self._http[1].stop()
         if self._hooks is not None:
@@ -104,7 +104,7 @@ class Observers:
         return self._numbers
 
     def _serve(self, http: HttpSettings | None, alive: Callable[[], bool]) -> None:
-        """Answer at another address: the new one is bound before the old one is let go."""
+        """Answer at another address: the new one is bound before the old one is released."""
         server = None if http is None else self._server(http, alive)
         if self._http is not None:
             self._http[1].stop()
@@ -134,7 +134,6 @@ class Observers:
         return Hooks(self._hooks_of, self._is_well, self._report, self._clock)
 
     def _hooks_of(self, name: str) -> "TokenHooks":
-        """Return the hooks of a token in the configuration in force."""
         from job.observe.hooks import TokenHooks  # noqa: PLC0415  # as above
 
         config = self._config
@@ -154,7 +153,7 @@ class Observers:
             environ = _without_secrets(config, self._refreshers.tools.environ)
             return hook_actions.CommandHook(hook.command, hook.timeout, environ)
         if hook.signal is not None:
-            number = number_of(hook.signal.name) or SIGHUP
+            number = signal_named(hook.signal.name) or SIGHUP
             return hook_actions.SignalHook(hook.signal.pidfile, number)
         tools, url = self._refreshers.tools, hook.webhook or ""
         # The proxy and the authorities of the token, but never the certificate of its client.
@@ -165,7 +164,6 @@ class Observers:
         return hook_actions.WebhookHook(url, tools.transport(way, url), secret)
 
     def _is_well(self, name: str) -> bool:
-        """Tell whether no reader of a token is at risk."""
         refresher = self._refreshers.in_force().get(name)
         return refresher is None or alarm_of(refresher.known, self._clock()) is Alarm.NONE
 
@@ -179,7 +177,6 @@ def _has_hooks(token: TokenSettings) -> bool:
 
 
 def _without_secrets(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the variables that secrets are read from."""
     tokens = config.tokens.values()
     hidden = {variable_of(source) for token in tokens for _, source in proofs_of(token)}
     hooks = (hook for token in tokens for event in EVENTS for _, hook in hooks_of(token, event))

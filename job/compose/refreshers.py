@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from job.compose.token_source import LazySource, key_of, source_of
+from job.compose.token_source import ClientSource, key_of
 from job.compose.tools import Tools
 from job.config.settings import TokenSettings
-from job.core.ports import Sink, TokenSource
+from job.core.ports import Sink
 from job.core.refresher import Refresher
 from job.core.schedule import Plan
 from job.core.secret import Secret
 from job.credentials.watched import WatchedSecret
-from job.limits.limiter import Limiter
 from job.oauth.rotation import RotatingSource
 from job.sinks.file import sweep
 from job.sinks.kinds import sink_of
@@ -27,10 +26,11 @@ class Composed(NamedTuple):
 
 def composed(name: str, settings: TokenSettings, tools: Tools) -> Composed:
     """Make a refresher out of one entry."""
-    source, limiter = source_of(settings, tools), tools.limiters.limiter(name, settings)
+    source, limiter = ClientSource(settings, tools), tools.limiters.limiter(name, settings)
+    has_several = source.proof.count > 1
     refresher = Refresher(
         name,
-        _rotating(source, limiter),
+        RotatingSource(source, source.proof, limiter.another) if has_several else source,
         sinks_of(name, settings, tools),
         Plan(tools.policy(settings), f"{tools.host}\0{name}"),
         key_of(settings),
@@ -38,7 +38,7 @@ def composed(name: str, settings: TokenSettings, tools: Tools) -> Composed:
         limit=limiter.exchange,
         memory=tools.memory,
     )
-    return Composed(settings, refresher, source.secret)
+    return Composed(settings, refresher, source.proof)
 
 
 class RefresherSet:
@@ -83,9 +83,3 @@ class RefresherSet:
 def sinks_of(name: str, settings: TokenSettings, tools: Tools) -> list[Sink]:
     """Return a token's sinks in the order of the configuration."""
     return [sink_of(sink, name, tools.aws) for sink in settings.sinks]
-
-
-def _rotating(source: LazySource, limiter: Limiter) -> TokenSource:
-    """Return a source that tries its secrets one after the other, if it has several."""
-    several = source.secret.count > 1
-    return RotatingSource(source, source.secret, limiter.another) if several else source

@@ -1,16 +1,18 @@
 """From settings to sources of tokens: the OAuth half of the composition root."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from job.compose.client_auth import chosen, configured, proof_of, published
+import msgspec
+
 from job.compose.tools import Tools
 from job.config.settings import CommonSettings, TokenSettings
-from job.core.ports import TokenSource
+from job.core.errors import RequestRejected
+from job.core.secret import Secret
 from job.core.tokens import Token, request_key
 from job.credentials.watched import WatchedSecret
-from job.oauth.auth_methods import METHODS, Client, TokenEndpoint
+from job.oauth.auth_methods import METHODS, PROOFS, OAuthClient, TokenEndpoint
+from job.oauth.certificate import CertificateFiles
 
 if TYPE_CHECKING:
     from job.oauth.exchange import ClientCredentials
@@ -18,90 +20,111 @@ if TYPE_CHECKING:
     from job.oauth.token_response import ResponseRules
 
 
-class LazySource:
-    """A token source that is built, requests and all, when a token is first asked for."""
+class ClientSource:
+    """The tokens of one client. What sends requests is loaded when a token is first fetched."""
 
-    __slots__ = ("_make", "_source", "secret")
+    __slots__ = ("_made", "_settings", "_tools", "proof")
 
-    def __init__(self, secret: WatchedSecret, make: Callable[[], TokenSource]) -> None:
-        """Keep how to build it, and the secret that it will use."""
-        self.secret = secret
-        self._make: Callable[[], TokenSource] | None = make
-        self._source: TokenSource | None = None
+    def __init__(self, settings: TokenSettings, tools: Tools) -> None:
+        """Load nothing yet; `proof` is what the client will prove itself by."""
+        self.proof = proof_of(settings, tools)
+        self._settings = settings
+        self._tools = tools
+        self._made: tuple[Metadata | None, ClientCredentials] | None = None
 
     def fetch(self) -> Token:
-        """Return a new token; raises ExchangeError."""
-        if self._make is not None:
-            self._source, self._make = self._make(), None
-        return self._source.fetch()  # type: ignore[union-attr]  # the line above has set it
+        """Return a new token; raises ExchangeError, also where the issuer's metadata are missing.
+
+        When the endpoint refuses the request, the metadata that name it are read again.
+        """
+        discovery = self._tools.discovery(self._settings)
+        metadata = None if discovery is None else discovery.metadata()
+        if self._made is None or self._made[0] != metadata:
+            found, endpoint = settled(self._settings, metadata)
+            self._made = (metadata, _exchange(found, endpoint, self.proof, self._tools))
+        try:
+            return self._made[1].fetch()
+        except RequestRejected:
+            if discovery is not None and metadata is not None:
+                discovery.doubt(metadata)
+            raise
 
     def changed(self) -> bool:
-        """Tell whether the client secret has changed since it was last used."""
-        return self.secret.changed()
-
-
-def source_of(settings: TokenSettings, tools: Tools) -> LazySource:
-    """Return where tokens of these settings come from."""
-    exchanges = Exchanges(settings, tools, proof_of(settings, tools))
-    return LazySource(exchanges.proof, exchanges.source)
+        """Tell whether what proves the client has changed since it was last used."""
+        return self.proof.changed()
 
 
 def exchange_of(settings: TokenSettings, tools: Tools) -> "tuple[TokenSettings, ClientCredentials]":
     """Return the exchange itself, to see the answer too, and the settings that discovery gave it.
 
-    Raises ExchangeError where the issuer's metadata are needed and can't be had.
+    Raises ExchangeError where the issuer's metadata are needed and missing.
     """
-    exchanges = Exchanges(settings, tools, proof_of(settings, tools))
     discovery = tools.discovery(settings)
-    if discovery is None:
-        return settings, exchanges.at(configured(settings))
-    metadata = discovery.metadata()
-    return chosen(settings, metadata), exchanges.discovered(metadata)
+    found, endpoint = settled(settings, None if discovery is None else discovery.metadata())
+    return found, _exchange(found, endpoint, proof_of(settings, tools), tools)
+
+
+def settled(
+    settings: TokenSettings, metadata: "Metadata | None"
+) -> tuple[TokenSettings, TokenEndpoint]:
+    """Return the settings and the endpoint, as the issuer's metadata complete them.
+
+    Of the methods that suit the client, one that the server takes is chosen. Clients that show a
+    certificate have an endpoint of their own: the mTLS alias (RFC 8705 section 5). Without
+    metadata the URL is empty unless it is configured.
+    """
+    if metadata is None:
+        return settings, TokenEndpoint(settings.token_url or "", settings.issuer or "")
+    if settings.discover_auth_method:
+        suitable = METHODS[settings.auth_method].better
+        offered = (method for method in suitable if method in metadata.auth_methods)
+        method = next(offered, settings.auth_method)
+        settings = msgspec.structs.replace(settings, auth_method=method)
+    url = metadata.token_url if settings.certificate is None else metadata.mtls_token_url
+    return settings, TokenEndpoint(url, metadata.issuer)
+
+
+def _exchange(
+    settings: TokenSettings, endpoint: TokenEndpoint, proof: WatchedSecret, tools: Tools
+) -> "ClientCredentials":
+    from job.oauth import exchange, request  # noqa: PLC0415  # 0.1 s of CPU
+
+    client = OAuthClient(settings, settings.client_id, proof, endpoint, tools.clock)
+    return exchange.ClientCredentials(
+        request.TokenRequest(
+            endpoint.token_url,
+            params_of(settings),
+            settings.headers,
+            settings.http_method,
+            settings.request_format,
+        ),
+        METHODS[settings.auth_method].make(client),
+        proof,
+        tools.transport(settings, endpoint.token_url),
+        rules_of(settings),
+        tools.clock,
+        settings.introspection_url or "",
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Exchanges:
-    """Makes the exchanges of one client."""
+class NoSecret:
+    """What a public client has: nothing that proves it."""
 
-    settings: TokenSettings
-    tools: Tools
-    proof: WatchedSecret
+    def resolve(self) -> Secret:
+        """Return an empty one."""
+        return Secret("")
 
-    def source(self) -> TokenSource:
-        """Return the exchange, or what finds its endpoint first."""
-        from job.oauth.discovery import DiscoveredSource  # noqa: PLC0415  # 0.1 s of CPU
 
-        discovery = self.tools.discovery(self.settings)
-        if discovery is None:
-            return self.at(configured(self.settings))
-        return DiscoveredSource(discovery, self.discovered)
-
-    def discovered(self, metadata: "Metadata") -> "ClientCredentials":
-        """Return the exchange with the endpoint that the metadata name."""
-        settled = chosen(self.settings, metadata)
-        return Exchanges(settled, self.tools, self.proof).at(published(settled, metadata))
-
-    def at(self, endpoint: TokenEndpoint) -> "ClientCredentials":
-        """Return the exchange with an endpoint."""
-        from job.oauth import exchange, request  # noqa: PLC0415  # 0.1 s of CPU
-
-        settings, tools = self.settings, self.tools
-        client = Client(settings, settings.client_id, self.proof, endpoint, tools.clock)
-        return exchange.ClientCredentials(
-            request.TokenRequest(
-                endpoint.token_url,
-                params_of(settings),
-                settings.headers,
-                settings.http_method,
-                settings.request_format,
-            ),
-            METHODS[settings.auth_method].make(client),
-            self.proof,
-            tools.transport(settings, endpoint.token_url),
-            rules_of(settings),
-            tools.clock,
-            settings.introspection_url or "",
-        )
+def proof_of(settings: TokenSettings, tools: Tools) -> WatchedSecret:
+    """Return what the client proves itself by: a secret, a key, an assertion, or a certificate."""
+    for source in filter(None, (getattr(settings, key) for key in PROOFS)):
+        return tools.secret(source)
+    shown, clock = settings.certificate, tools.clock
+    if shown is None:
+        return WatchedSecret(NoSecret(), clock=clock)
+    must_be_current = METHODS[settings.auth_method].must_be_current
+    return WatchedSecret(CertificateFiles(*shown, clock, must_be_current), clock=clock)
 
 
 def token_url_of(settings: CommonSettings) -> str:

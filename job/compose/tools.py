@@ -25,9 +25,9 @@ CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 class Tools:
-    """Makes what can be shared once. Threads may share it.
+    """Makes once what can be shared. Threads may share it.
 
-    `host` is what sets this machine's jitter apart from a replica's.
+    `host` distinguishes this machine's jitter from a replica's.
     """
 
     def __init__(self, environ: Mapping[str, str], host: str, clock: Clock) -> None:
@@ -63,7 +63,7 @@ class Tools:
         return self._policies.setdefault(policy, policy)
 
     def discovery(self, settings: CommonSettings) -> "Discovery | None":
-        """Return what gives an issuer's metadata, shared by its tokens; None if none are needed."""
+        """Return what reads an issuer's metadata, shared by its tokens; None where not needed."""
         if settings.issuer is None or settings.token_url is not None:
             return None
         from job.oauth.discovery import Discovery  # noqa: PLC0415  # 0.1 s of CPU
@@ -74,7 +74,7 @@ class Tools:
             return self._discoveries.setdefault((settings.issuer, id(transport)), fresh)
 
     def transport(self, settings: CommonSettings, url: str) -> "Transport":
-        """Return how to reach a URL for a token; all with the same way share it."""
+        """Return how to reach a URL for a token, shared by all that reach it the same way."""
         from job.http.transport import Transport  # noqa: PLC0415  # 0.1 s of CPU
 
         proxy = proxy_for(url, settings.proxy, self.environ)
@@ -87,7 +87,6 @@ class Tools:
             return self._transports[key]
 
     def _ca_file(self, settings: CommonSettings) -> str:
-        """Return the file of certificate authorities to trust, empty for the usual ones."""
         usual = (self.environ[name] for name in CA_VARIABLES if self.environ.get(name))
         return settings.ca_file or next(usual, "")
 

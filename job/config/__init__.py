@@ -1,4 +1,4 @@
-"""From entries to settings, or to every problem at once with place and cure."""
+"""From entries to settings, or to all problems at once, each with its place and what to do."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from job.config import checks, limit_checks
+from job.config import checks
 from job.config.entry import EntryReader
 from job.config.settings import ConfigFile, TokenSettings
-from job.config.shape import Cleaner, Problem, unknown_keys
-from job.config.watch_checks import of_http
+from job.config.shape import Cleaner, unknown_keys
+from job.config.watch_checks import address_of
 from job.config.watch_settings import HttpSettings
-from job.core.errors import ConfigError
+from job.core.errors import Problem
 
 Entries = Iterable[tuple[str, Any]]
 
@@ -27,22 +27,8 @@ class Config:
     http: HttpSettings | None = None
 
 
-def tokens_of(
-    raw: Mapping[str, Any], folder: str = "", environ: Mapping[str, str] | None = None
-) -> Mapping[str, TokenSettings]:
-    """Return the settings of each token of a parsed file; raises ConfigError with all problems.
-
-    Relative paths start at `folder`. With `environ`, variables that are to hold client secrets
-    must be set in it.
-    """
-    config, problems = examined(*divided(raw), folder, environ)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(map(str, problems))))
-    return config.tokens
-
-
 def divided(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Entries]:
-    """Return what a parsed file says of all tokens, and its entries."""
+    """Return what a parsed file says about all tokens, and its entries."""
     tokens = raw.get("tokens", {})
     if not isinstance(tokens, dict):
         return {**raw}, ()
@@ -52,9 +38,10 @@ def divided(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Entries]:
 def examined(
     head: Mapping[str, Any], entries: Entries, folder: str, environ: Mapping[str, str] | None
 ) -> tuple[Config, list[Problem]]:
-    """Return the configuration and what is wrong with it; with problems, it has gaps.
+    """Return the configuration and its problems; if there are any, it has gaps.
 
-    `head` is all of a parsed file but its entries; the rest is as in `tokens_of`.
+    `head` is a parsed file without its entries. Relative paths start at `folder`. If `environ` is
+    given, the variables of client secrets must be set in it.
     """
     cleaner = Cleaner(folder)
     for key in ("defaults", "tokens"):
@@ -66,23 +53,20 @@ def examined(
     if not tokens and "tokens" not in head:
         cleaner.tell("tokens", "there is none; add one, such as [tokens.tiki]")
     http = _http(head, cleaner)
-    found = itertools.chain(checks.of_places(tokens), limit_checks.of_shared(tokens))
+    found = itertools.chain(checks.of_places(tokens), checks.of_limits(tokens))
     unset = checks.of_environment(tokens, environ) if environ is not None else ()
     cleaner.problems += itertools.starmap(Problem, itertools.chain(found, unset))
     return Config(tokens, http=http), cleaner.problems
 
 
 def _http(head: Mapping[str, Any], cleaner: Cleaner) -> HttpSettings | None:
-    """Return where HTTP is answered, if it is."""
     if "http" not in head:
         return None
-    if not isinstance(head["http"], dict):
-        cleaner.tell("http", HttpSettings.otherwise)
-        return None
     before = len(cleaner.problems)
-    cleaned = cleaner.table(head["http"], HttpSettings, "http")
+    cleaned = cleaner.one(head["http"], HttpSettings, "http")
     if len(cleaner.problems) > before:
         return None
     http = msgspec.convert(cleaned, HttpSettings)
-    cleaner.problems += (Problem(f"http.{key}", text) for key, text in of_http(http))
+    if address_of(http.listen) is None:
+        cleaner.tell("http.listen", 'must be HOST:PORT, such as "127.0.0.1:9464" or "[::1]:9464"')
     return http

@@ -1,4 +1,4 @@
-"""What types can't tell about settings: each rule yields a key, what is wrong, and the cure."""
+"""What types can't tell about settings: each rule yields a key, what is wrong, and what to do."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from job.values import is_url
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
-"""A name that is certainly no secret, so that it may stand in a message."""
+"""A name that certainly isn't a secret, so that a message may show it."""
 
 
 def place_of(key: str, table: str = "tokens") -> str:
@@ -27,7 +27,7 @@ def place_of(key: str, table: str = "tokens") -> str:
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """Return the known word that is most like this one, or None if none is (0 to 1)."""
+    """Return the known word that is most like this one, or None if none is at least so like it."""
     import difflib  # noqa: PLC0415  # 4 ms of CPU, for mistakes only
 
     return next(iter(difflib.get_close_matches(word, list(known), 1, likeness)), None)
@@ -47,7 +47,8 @@ def of_token(
         yield "jitter", "must be less than refresh_at"
     yield from _token_url(token)
     yield from of_client(token)
-    yield from _network(token)
+    if token.proxy and not is_url(token.proxy):
+        yield "proxy", "must be a URL, such as http://proxy.example:3128; empty for none"
     yield from of_request(token)
     yield from of_hooks(token)
     yield from _one_writer(token)
@@ -72,6 +73,27 @@ def of_places(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str]]:
                 parts.setdefault(one, where)
 
 
+def endpoint_of(token: TokenSettings) -> str:
+    """Return what tokens of one endpoint have in common: its address, or that of its issuer."""
+    return (token.token_url or token.issuer or "").partition("?")[0]
+
+
+def of_limits(tokens: Mapping[str, TokenSettings]) -> Iterator[tuple[str, str]]:
+    """Yield where tokens of one endpoint, or of one client, have different limits."""
+    first: dict[tuple[str, ...], str] = {}
+    for name, token in tokens.items():
+        endpoint = endpoint_of(token)
+        for key, shared, by in (
+            ("max_concurrency", (endpoint,), "endpoint"),
+            ("max_rate", (endpoint,), "endpoint"),
+            ("max_exchanges", (endpoint, token.client_id), "client"),
+        ):
+            other = first.setdefault((key, *shared), name)
+            if getattr(tokens[other], key) != getattr(token, key):
+                text = f"differs from that of {other}, of the same {by}; give both the same"
+                yield f"{place_of(name)}.{key}", text
+
+
 def _token_url(token: TokenSettings) -> Iterator[tuple[str, str]]:
     if token.issuer is not None:
         yield from of_endpoint("issuer", token.issuer, token)
@@ -81,15 +103,15 @@ def _token_url(token: TokenSettings) -> Iterator[tuple[str, str]]:
         yield "discover_auth_method", "goes with issuer, and without token_url"
     if token.token_url is not None:
         yield from of_endpoint("token_url", token.token_url, token)
-    elif token.issuer is None and not token.provider:  # of an unknown one `of_token` tells
+    elif token.issuer is None and not token.provider:  # `of_token` reports an unknown one
         yield "token_url", "is missing; give it, an issuer, or a provider (`freshtoken providers`)"
 
 
 def _one_writer(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    """Refuse a race that readers would pay for (docs/decisions/0007).
+    """Refuse a race that would leave readers with a dead token (docs/decisions/0007).
 
-    The lock beside a file holds every other process of its host off. Nothing does so between hosts
-    that share a secret: two of them may ask at once, and store the token that is dead already.
+    The lock beside a file keeps every other process of its host away. Nothing does so between hosts
+    that share a secret: two may ask at once, and store the token that is already revoked.
     """
     shared = any(not sink.lock_reaches_all_writers for sink in token.sinks)
     if token.reissue == "revokes_previous" and shared and not token.single_writer:
@@ -103,18 +125,10 @@ def _one_writer(token: TokenSettings) -> Iterator[tuple[str, str]]:
         )
 
 
-def _network(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    if token.proxy and not is_url(token.proxy):
-        yield "proxy", "must be a URL, such as http://proxy.example:3128; empty for none"
-
-
 def of_environment(
     tokens: Mapping[str, TokenSettings], environ: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the secrets that are to come from variables which are not set.
-
-    Of several secrets of a client one is enough to begin with.
-    """
+    """Yield the secrets whose variables are not set; of several of a client one is enough."""
     for name, token in tokens.items():
         proofs = [(key, variable_of(source)) for key, source in proofs_of(token)]
         unset = [(key, name) for key, name in proofs if name and not environ.get(name)]

@@ -8,19 +8,19 @@ import msgspec
 
 from job.config import checks
 from job.config.client_checks import method_for, unused
-from job.config.presets import Preset, layered, params_problems, presets
-from job.config.settings import CommonSettings, TokenSettings
+from job.config.presets import layered, params_problems, presets
+from job.config.settings import CommonSettings, TokenSettings, with_sinks
 from job.config.shape import Cleaner, placeholders
 
 
 class EntryReader:
-    """Reads entries one by one; what they have in common is one object."""
+    """Reads entries one by one; what they share is one object."""
 
     def __init__(self, defaults: object, cleaner: Cleaner) -> None:
-        """Read [defaults]; what is wrong with them, and with entries, goes to the cleaner."""
+        """Read [defaults]; its problems and those of entries go to the cleaner."""
         self._cleaner = cleaner
         self._presets = presets()
-        self._known: dict[str, Preset | None] = {}
+        self._kind = TokenSettings
         table = defaults if isinstance(defaults, dict) else {}
         self._defaults = cleaner.table(table, CommonSettings, "defaults")
 
@@ -40,6 +40,7 @@ class EntryReader:
         except msgspec.ValidationError:
             cleaned = self._cleaner.table(table, TokenSettings, place)
             told = table.keys() - cleaned.keys()
+            self._kind = with_sinks(self._cleaner.sinks.known.values())
             settings = self._converted({"sinks": placeholders(place)["sinks"]} | cleaned)
         self._check(name, settings, table, told)
         return settings
@@ -47,9 +48,9 @@ class EntryReader:
     def _check(
         self, name: str, settings: TokenSettings, table: Mapping[str, Any], told: set[str]
     ) -> None:
-        """Tell what types can't, but nothing of the keys in `told`."""
+        """Report what types can't tell, except about the keys in `told`."""
         place = checks.place_of(name)
-        preset = self._preset(settings.provider)
+        preset = self._presets.get(settings.provider or "")
         params = params_problems(preset, settings.provider_params, table)
         idle = (problem for problem in unused(settings) if problem[0] in table)
         found = itertools.chain(checks.of_token(name, settings, self._presets), params, idle)
@@ -60,19 +61,17 @@ class EntryReader:
                 self._cleaner.tell(f"{where}.{key}" if key else where, text)
 
     def _converted(self, table: Mapping[str, Any]) -> TokenSettings:
-        return msgspec.convert(self._merged(table), TokenSettings, dec_hook=self._cleaner.values)
-
-    def _preset(self, name: object) -> Preset | None:
-        """Return a provider by its name; each is read from its file once."""
-        text = str(name)
-        if text not in self._known:
-            self._known[text] = self._presets.get(text)
-        return self._known[text]
+        merged = self._merged(table)
+        read = msgspec.convert(merged, self._kind, dec_hook=self._cleaner.values)
+        if self._kind is TokenSettings:
+            return read
+        # A type of one load would make its settings differ from those of the next load.
+        return TokenSettings(**msgspec.structs.asdict(read))
 
     def _merged(self, table: Mapping[str, Any]) -> dict[str, Any]:
-        """Join the layers of an entry, the preset filled in with what both others say."""
+        """Join the layers of an entry; the preset is filled in with the values of the others."""
         own = layered(self._defaults, table)
-        preset = self._preset(own.get("provider"))
+        preset = self._presets.get(str(own.get("provider")))
         if preset is not None:
             own = layered(self._defaults, preset.filled(own.get("provider_params")), table)
         if "issuer" in own and not own.keys() & {"token_url", "auth_method"}:

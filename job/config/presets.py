@@ -1,4 +1,4 @@
-"""The providers that are known: presets.toml, read, and filled in with what is the user's own."""
+"""The known providers: presets.toml, filled in with the user's own values."""
 
 import json
 import os.path
@@ -22,24 +22,23 @@ MERGED = ("extra_params", "headers", "provider_params", "assertion_claims")
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a provider needs of the user's own: what it is, and what it looks like."""
+    """A value that a provider needs from the user: what it is, and an example."""
 
     about: str
     example: Any
 
     def __str__(self) -> str:
-        """Say it in words, with the example as TOML writes it."""
+        """Return it in words, with the example as TOML writes it."""
         return f"{self.about}, such as {json.dumps(self.example, ensure_ascii=False)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A provider that is known: its settings, and what a person wants to know of it.
+    """A known provider: its settings, and what people want to know about it.
 
-    `params` are the names in braces that `settings` holds, `needs` are keys of a token that this
-    provider can't do without, `also` are other auth methods that it takes. `source` says what
-    shows all this, where `docs` doesn't. One with `why_not` can't be kept fresh, and has no
-    settings.
+    `params` are the names in braces in `settings`, `needs` are keys of a token that this provider
+    requires, `also` are other auth methods that it accepts. `source` names the evidence for all
+    this where `docs` isn't. One with `why_not` can't be kept fresh, and has no settings.
     """
 
     name: str
@@ -55,24 +54,24 @@ class Preset:
     needs: Mapping[str, Need] = field(default_factory=dict)
 
     def filled(self, values: object) -> dict[str, Any]:
-        """Return the settings with texts of the table `values` in place of their names."""
+        """Return the settings with the texts in `values` in place of their names."""
         given = values.items() if isinstance(values, dict) else ()
         fitting = {name: text for name, text in given if self.fits(name, text)}
         return {key: _replaced(setting, fitting) for key, setting in self.settings.items()}
 
     def fits(self, name: str, value: object) -> bool:
-        """Tell whether a value may stand for a name, so that it leads a URL to no other place."""
+        """Tell whether a value may replace a name without leading the URL elsewhere."""
         known = name in self.params and isinstance(value, str)
         return known and bool(self._form(name).fullmatch(str(value)))
 
     def missing(self, given: Mapping[str, str], own: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the names that nothing stands for; the keys of `own` are set by the user."""
+        """Yield the names without a value; the keys of `own` are set by the user."""
         used = {key: setting for key, setting in self.settings.items() if key not in own}
         held = dict.fromkeys(found for text in _texts(used) for found in NAME.findall(text))
         yield from (name for name in held if name in self.params and not given.get(name))
 
     def _form(self, name: str) -> re.Pattern[str]:
-        """Return what a value may look like at the place that it fills."""
+        """Return the pattern of a value, by its place in a URL."""
         place = "{" + name + "}"
         for url in (text for text in _texts(self.settings) if text.startswith("https://")):
             host, _, path = url.removeprefix("https://").partition("/")
@@ -84,18 +83,21 @@ class Preset:
 
 
 class Presets(Mapping[str, Preset]):
-    """Providers by name, each read from its part of the file when asked for: all cost 6 ms."""
+    """Providers by name, each read from its part of the file, once, when needed: all cost 6 ms."""
 
     def __init__(self, parts: Mapping[str, str]) -> None:
         """Keep the parts, one for each provider."""
         self._parts = parts
+        self._read: dict[str, Preset] = {}
 
     def __getitem__(self, name: str) -> Preset:
         """Read one provider; raises KeyError for one that is unknown."""
-        table = tomllib.loads(f"[{name}]\n{self._parts[name]}")[name]
-        for key in ("params", "needs"):
-            table[key] = {which: Need(**need) for which, need in table.get(key, {}).items()}
-        return Preset(name, **table)
+        if name not in self._read:
+            table = tomllib.loads(f"[{name}]\n{self._parts[name]}")[name]
+            for key in ("params", "needs"):
+                table[key] = {which: Need(**need) for which, need in table.get(key, {}).items()}
+            self._read[name] = Preset(name, **table)
+        return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names in their order."""
@@ -112,7 +114,7 @@ def presets() -> Presets:
 
 
 def catalogue() -> Presets:
-    """Return all providers that are known, those too that can't be kept fresh."""
+    """Return all known providers, including those that can't be kept fresh."""
     return Presets(_parts())
 
 
@@ -126,10 +128,10 @@ def _parts() -> dict[str, str]:
 def params_problems(
     preset: Preset | None, given: Mapping[str, str], own: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with what a provider needs: the key, and what to do.
+    """Yield what is wrong with the values that a provider needs: the key, and what to do.
 
-    `given` are the values for its names. `own` is the token's own table: what it sets, the preset
-    need not, and its names must be known.
+    `given` are the values of its names. `own` is the token's own table: what it sets needs no
+    value from the preset, and its names must be known.
     """
     names = own.get("provider_params", {})
     if preset is None:
@@ -148,7 +150,7 @@ def params_problems(
 
 
 def _unknown(preset: Preset, names: object) -> Iterator[tuple[str, str]]:
-    """Yield the names that the preset doesn't have; [defaults] may hold those of others."""
+    """Yield the names that the preset lacks; [defaults] may hold those of other presets."""
     for name in names if isinstance(names, dict) else ():
         if name not in preset.params:
             near = checks.nearest(name, preset.params)
@@ -157,7 +159,7 @@ def _unknown(preset: Preset, names: object) -> Iterator[tuple[str, str]]:
 
 
 def layered(*tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is set by the last table that sets it; MERGED ones are merged."""
+    """Return each key as the last table sets it; the tables in MERGED are merged."""
     result: dict[str, Any] = {}
     for table in tables:
         for key, value in table.items():

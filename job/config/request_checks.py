@@ -12,8 +12,6 @@ from job.values import is_url
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 OWN_PARAMS = ("grant_type", "client_id", "client_secret", "scope", "audience", "resource")
-PATHS = ("token_path", "expiry_path")
-WORDS = ("authorization_scheme", "token_type")
 
 
 def of_request(token: CommonSettings) -> Iterator[tuple[str, str]]:
@@ -43,7 +41,7 @@ def of_endpoint(key: str, text: str, token: CommonSettings) -> Iterator[tuple[st
 
 
 def secret_in_url(token: CommonSettings) -> str:
-    """Say which credential stands in the URL of the request, or nothing if none does."""
+    """Return which credential the URL of the request holds, in words; empty if none."""
     if token.request_format != "query":
         return ""
     if token.auth_method == "client_secret_post":
@@ -79,13 +77,13 @@ def _headers(token: CommonSettings) -> Iterator[tuple[str, str]]:
             yield f"headers.{name}", "is made from client_id and client_secret by auth_method"
         elif not HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
             yield f"headers.{name}", "is not a header"
-    for key in WORDS:
+    for key in ("authorization_scheme", "token_type"):
         word = getattr(token, key)
         if word is not None and not HEADER.fullmatch(word):
             yield key, "must be one word, as it stands in an Authorization header"
 
 
 def _answer(token: CommonSettings) -> Iterator[tuple[str, str]]:
-    for key in PATHS:
+    for key in ("token_path", "expiry_path"):
         if getattr(token, key) == "":
             yield key, "is empty; give a name, or names joined by points, such as data.accessToken"

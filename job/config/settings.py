@@ -1,188 +1,107 @@
-"""The configuration file's keys, their types, defaults and descriptions.
+"""The keys of the configuration file: types, defaults and descriptions.
 
-The JSON Schema (`freshtoken schema`) and docs/configuration.md are made from these types.
+The JSON Schema (`freshtoken schema`) and docs/configuration.md are made from these types and from
+the text below each key (job/config/json_schema.py).
 """
 
-from typing import Annotated, Literal
+import functools
+import operator
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-from msgspec import Meta
+from msgspec import Meta, defstruct
 
 from job.config.watch_settings import Hooks, HttpSettings
 from job.core.rate import Rate
 from job.credentials.settings import AssertionSettings, SecretSettings
 from job.oauth.settings import RequestSettings
-from job.sinks.kinds import AnySinkSettings
-from job.values import Duration, FilePath, Lifetime, Table, Timeout, default
+from job.sinks.kinds import OwnSinkSettings
+from job.sinks.settings import SinkSettings
+from job.values import Duration, FilePath, Table, Timeout, TokenLifetime, default
 
+T = TypeVar("T", bound=Table)
 Reissue = Literal["independent", "revokes_previous", "same_until_expiry"]
 
 
 class CommonSettings(RequestSettings, frozen=True, kw_only=True):
     """What [defaults] and every token may set."""
 
-    token_path: Annotated[
-        str,
-        Meta(description="Where the token stands in the answer, such as data.accessToken."),
-    ] = "access_token"  # noqa: S105  # a name, not a secret
-    expiry_path: (
-        Annotated[
-            str,
-            Meta(
-                description="Where the life or the expiry stands in the answer; default: the usual "
-                "names beside the token and at the top."
-            ),
-        ]
-        | None
-    ) = None
-    expiry_unit: Annotated[
-        Literal["s", "ms"], Meta(description="The unit of a life in the answer.")
-    ] = "s"
-    token_type: (
-        Annotated[
-            str,
-            Meta(description="What is stored as the type of the token, whatever the answer says."),
-        ]
-        | None
-    ) = None
-    introspection_url: (
-        Annotated[
-            str,
-            Meta(
-                description="Where to ask for the expiry (RFC 7662) when the answer has none: one "
-                "more request for each token."
-            ),
-        ]
-        | None
-    ) = None
-    timeout: Annotated[
-        Timeout, Meta(description="The total deadline of one exchange, from DNS to last byte.")
-    ] = default(Timeout("15s"))
-    ca_file: (
-        Annotated[FilePath, Meta(description="A PEM file of the certificate authorities to trust.")]
-        | None
-    ) = None
-    proxy: (
-        Annotated[
-            str, Meta(description="An HTTP proxy URL; default: HTTPS_PROXY, HTTP_PROXY, NO_PROXY.")
-        ]
-        | None
-    ) = None
-    allow_http: Annotated[
-        bool, Meta(description="Allow a token_url without TLS on a host that isn't loopback.")
-    ] = False
-    refresh_at: Annotated[
-        float, Meta(description="The part of the life after which to refresh.", gt=0, lt=1)
-    ] = 0.67
-    jitter: Annotated[
-        float, Meta(description="Up to this part of the life earlier, by chance.", ge=0, le=0.5)
-    ] = 0.05
-    min_validity: Annotated[
-        Duration, Meta(description="The promise: how long a token that is read is still valid.")
-    ] = default(Duration("5m"))
-    retry_budget: Annotated[
-        Duration, Meta(description="Time for several attempts before the promise is at risk.")
-    ] = default(Duration("1m"))
-    min_interval: Annotated[
-        Duration, Meta(description="The least time between two exchanges (at most half a life).")
-    ] = default(Duration("30s"))
-    max_age: (
-        Annotated[Lifetime, Meta(description="Refresh at this age, however long a token lives.")]
-        | None
-    ) = None
-    lifetime: (
-        Annotated[Lifetime, Meta(description="The life of a token, whatever the answer says.")]
-        | None
-    ) = None
-    default_lifetime: Annotated[
-        Lifetime, Meta(description="The life of a token whose answer doesn't say it.")
-    ] = default(Lifetime("15m"))
-    jwt_expiry: Annotated[
-        bool, Meta(description="Let the exp claim of a JWT shorten the life, or give it.")
-    ] = False
-    probe_url: (
-        Annotated[
-            str,
-            Meta(
-                description="A URL that `freshtoken probe` asks with a token, to see whether it "
-                "still works."
-            ),
-        ]
-        | None
-    ) = None
-    keep_extra: Annotated[
-        tuple[str, ...], Meta(description="Members of the answer to keep under `extra`.")
-    ] = ()
-    max_exchanges: (
-        Annotated[
-            Rate,
-            Meta(
-                description="The budget of the client, such as 50/12h: so many requests at most in "
-                "any such time, for all its tokens together."
-            ),
-        ]
-        | None
-    ) = None
-    max_concurrency: Annotated[
-        int, Meta(description="Exchanges at once with one token endpoint.", ge=1)
-    ] = 4
-    max_rate: Annotated[
-        Rate, Meta(description="Exchanges with one token endpoint in any such time.")
-    ] = default(Rate(10, 1.0, "10/s"))
-    reissue: Annotated[
-        Reissue,
-        Meta(
-            description="What a new token does to the old one: independent, revokes_previous "
-            "(renew late), same_until_expiry (there is no new one before expiry)."
-        ),
-    ] = "independent"
-    single_writer: Annotated[
-        bool,
-        Meta(
-            description="You make sure that no second host keeps this token: revokes_previous "
-            "with a secret asks for that."
-        ),
-    ] = False
-    fresh_window: (
-        Annotated[
-            Lifetime,
-            Meta(description="The provider gives a new token only in this last part of the life."),
-        ]
-        | None
-    ) = None
-    on_refresh: Annotated[
-        Hooks, Meta(description="What to do when a sink has taken a new token.")
-    ] = None
-    on_trouble: Annotated[
-        Hooks,
-        Meta(description="What to do when readers are at risk, and when they no longer are."),
-    ] = None
+    token_path: str = "access_token"  # noqa: S105  # a name, not a secret
+    """Where the token stands in the answer, such as data.accessToken."""
+    expiry_path: str | None = None
+    """Where the life or the expiry stands in the answer; default: the usual names beside the token
+    and at the top."""
+    expiry_unit: Literal["s", "ms"] = "s"
+    """The unit of a life in the answer."""
+    token_type: str | None = None
+    """What is stored as the type of the token, whatever the answer says."""
+    introspection_url: str | None = None
+    """Where to ask for the expiry (RFC 7662) when the answer has none: one more request for each
+    token."""
+    timeout: Timeout = default(Timeout("15s"))
+    """The total deadline of one exchange, from DNS to last byte."""
+    ca_file: FilePath | None = None
+    """A PEM file of the certificate authorities to trust."""
+    proxy: str | None = None
+    """An HTTP proxy URL; default: HTTPS_PROXY, HTTP_PROXY, NO_PROXY."""
+    allow_http: bool = False
+    """Allow a token_url without TLS on a host that isn't loopback."""
+    refresh_at: Annotated[float, Meta(gt=0, lt=1)] = 0.67
+    """The part of the life after which to refresh."""
+    jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
+    """Up to this part of the life earlier, by chance."""
+    min_validity: Duration = default(Duration("5m"))
+    """The promise: how long a token that is read is still valid."""
+    retry_budget: Duration = default(Duration("1m"))
+    """Time for several attempts before the promise is at risk."""
+    min_interval: Duration = default(Duration("30s"))
+    """The least time between two exchanges (at most half a life)."""
+    max_age: TokenLifetime | None = None
+    """Refresh at this age, however long a token lives."""
+    lifetime: TokenLifetime | None = None
+    """The life of a token, whatever the answer says."""
+    default_lifetime: TokenLifetime = default(TokenLifetime("15m"))
+    """The life of a token whose answer doesn't say it."""
+    jwt_expiry: bool = False
+    """Let the exp claim of a JWT shorten the life, or give it."""
+    probe_url: str | None = None
+    """A URL that `freshtoken probe` asks with a token, to see whether it still works."""
+    keep_extra: tuple[str, ...] = ()
+    """Members of the answer to keep under `extra`."""
+    max_exchanges: Rate | None = None
+    """The budget of the client, such as 50/12h: so many requests at most in any such time, for all
+    its tokens together."""
+    max_concurrency: Annotated[int, Meta(ge=1)] = 4
+    """Exchanges at once with one token endpoint."""
+    max_rate: Rate = default(Rate(10, 1.0, "10/s"))
+    """Exchanges with one token endpoint in any such time."""
+    reissue: Reissue = "independent"
+    """What a new token does to the old one: independent, revokes_previous (renew late),
+    same_until_expiry (there is no new one before expiry)."""
+    single_writer: bool = False
+    """You make sure that no second host keeps this token: revokes_previous with a secret asks for
+    that."""
+    fresh_window: TokenLifetime | None = None
+    """The provider gives a new token only in this last part of the life."""
+    on_refresh: Hooks = None
+    """What to do when a sink has taken a new token."""
+    on_trouble: Hooks = None
+    """What to do when readers are at risk, and when they no longer are."""
 
 
 class TokenSettings(CommonSettings, frozen=True, kw_only=True):
     """One token: its client, and the sinks that hold it."""
 
-    client_id: Annotated[
-        str, Meta(description="The client id, in quotes even if it is a number.")
-    ] = ""
-    client_secret: Annotated[
-        SecretSettings | tuple[SecretSettings, ...] | None,
-        Meta(
-            description="Where the client secret comes from, never the secret; a list is tried in "
-            "its order."
-        ),
-    ] = None
-    private_key: Annotated[
-        SecretSettings | None,
-        Meta(description="Where the key that signs assertions comes from: PEM or JWK."),
-    ] = None
-    client_assertion: Annotated[
-        AssertionSettings | None,
-        Meta(description="Where an assertion that others make comes from."),
-    ] = None
-    sinks: Annotated[
-        tuple[AnySinkSettings, ...],
-        Meta(description="The places where readers find the token.", min_length=1),
-    ]
+    client_id: str = ""
+    """The client id, in quotes even if it is a number."""
+    client_secret: SecretSettings | tuple[SecretSettings, ...] | None = None
+    """Where the client secret comes from, never the secret; a list is tried in its order."""
+    private_key: SecretSettings | None = None
+    """Where the key that signs assertions comes from: PEM or JWK."""
+    client_assertion: AssertionSettings | None = None
+    """Where an assertion that others make comes from."""
+    sinks: Annotated[tuple[OwnSinkSettings, ...], Meta(min_length=1)]
+    """The places where readers find the token."""
 
 
 class ConfigFile(Table, frozen=True, kw_only=True):
@@ -191,3 +110,27 @@ class ConfigFile(Table, frozen=True, kw_only=True):
     tokens: dict[str, TokenSettings]
     http: HttpSettings | None = None
     defaults: CommonSettings = default(CommonSettings())
+
+
+def with_sinks(kinds: Iterable[type[SinkSettings]]) -> type[TokenSettings]:
+    """Return TokenSettings with sinks of these kinds, some of which may be plug-ins."""
+    kind: Any = functools.reduce(operator.or_, kinds)
+    if kind == OwnSinkSettings:
+        return TokenSettings
+    metadata = get_type_hints(TokenSettings, include_extras=True)["sinks"].__metadata__
+    return extended(TokenSettings, "sinks", Annotated[tuple[kind, ...], *metadata])
+
+
+def extended(table: type[T], key: str, hint: Any) -> type[T]:  # noqa: ANN401  # a type
+    """Return a table in which a key has another type."""
+    made: Any = defstruct(
+        table.__name__,
+        [(key, hint)],
+        bases=(table,),
+        namespace={"__doc__": table.__doc__},
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    kind: type[T] = made
+    return kind

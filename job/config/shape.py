@@ -1,18 +1,18 @@
-"""Whether a table of the file has the right keys, each of the right type; else what is wrong.
+"""Checks that a table of the file has the right keys, each of the right type.
 
 What a key may hold is read from the types, which is slow: only tables with a mistake come here.
 """
 
-import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import inspect
 
 from job.config import checks
 from job.config.settings import CommonSettings, TokenSettings
-from job.sinks.kinds import sink_types
+from job.core.errors import Problem
+from job.sinks.kinds import SinkTypes
 from job.values import Table, schema_of, value_reader
 
 WORDS = {
@@ -32,21 +32,9 @@ BOUNDS = {
 }
 
 
-class Problem(NamedTuple):
-    """What is wrong at a place, and the cure; never a value that could be a secret."""
-
-    place: str
-    text: str
-
-    def __str__(self) -> str:
-        """Give the line that people read."""
-        return f"{self.place}: {self.text}"
-
-
 def placeholders(place: str) -> dict[str, Any]:
-    """Stand in for what is missing or wrong, so that all the rest is checked in the same run."""
-    sinks = [{"type": "file", "path": place}]
-    return {"client_id": "-", "client_secret": {"file": "-"}, "sinks": sinks}
+    """Return stand-ins for what is missing or wrong: the rest is checked in the same run."""
+    return {"client_id": "-", "client_secret": {"file": "-"}, "sinks": [_stand_in(place)]}
 
 
 class Cleaner:
@@ -56,39 +44,39 @@ class Cleaner:
         """Clean nothing yet; relative paths start at `folder`."""
         self.problems: list[Problem] = []
         self.values = value_reader(folder)
+        self.sinks = SinkTypes()
 
     def tell(self, place: str, text: str) -> None:
-        """Note what is wrong at a place, and the cure."""
+        """Add a problem."""
         self.problems.append(Problem(place, text))
 
     def table(self, table: Mapping[str, Any], kind: type[Table], place: str) -> dict[str, Any]:
-        """Return the keys of a table that are right."""
+        """Return the valid keys of a table."""
         self.problems += unknown_keys(table, kind, place)
-        hints = typing.get_type_hints(kind, include_extras=True)
         cleaned = {}
         for field in msgspec.structs.fields(kind):
-            where, hint, before = f"{place}.{field.name}", hints[field.name], len(self.problems)
+            where, before = f"{place}.{field.name}", len(self.problems)
             if field.name in table:
-                value = self._value(table[field.name], hint, where)
+                value = self._value(table[field.name], field.type, where)
                 # Sinks that are wrong have a stand-in.
                 if len(self.problems) == before or field.name == "sinks":
                     cleaned[field.name] = value
             elif field.required:
-                self.tell(where, f"is missing; it must be {_expected(hint)}")
+                self.tell(where, f"is missing; it must be {_expected(field.type)}")
         return cleaned
 
     def _value(self, value: object, hint: object, where: str) -> object:
-        """Return what is right of the value of a key."""
+        """Return the valid part of the value of a key."""
         one, listed = tables_of(hint)
         if any(kind.__struct_config__.tag for kind in listed):
             return self._tagged(value, where)
         if isinstance(value, list) and value and listed:
             return [
-                self._one(each, listed[0], f"{where}[{number}]")
+                self.one(each, listed[0], f"{where}[{number}]")
                 for number, each in enumerate(value, 1)
             ]
         if one:
-            return self._one(value, one[0], where)
+            return self.one(value, one[0], where)
         try:
             msgspec.convert(value, hint, dec_hook=self.values)
         except msgspec.ValidationError as error:
@@ -96,30 +84,40 @@ class Cleaner:
             self.tell(where, told or f"must be {_expected(hint)}")
         return value
 
-    def _one(self, value: object, kind: type[Table], where: str) -> object:
+    def one(self, value: object, kind: type[Table], where: str) -> object:
+        """Return the valid keys of what should be a table."""
         if isinstance(value, dict):
             return self.table(value, kind, where)
         self.tell(where, kind.otherwise)
         return value
 
     def _tagged(self, value: object, where: str) -> list[dict[str, Any]]:
-        """Return what is right of a list of sinks, each of which names its type."""
+        """Return the valid part of a list of sinks, each of which names its type."""
         if not isinstance(value, list) or not value:
             self.tell(where, f"must be a list of one or more tables, such as [[{where}]]")
-            return [{"type": "file", "path": where}]
-        cleaned, kinds = [], sink_types()
-        for number, sink in enumerate(value, 1):
-            place = f"{where}[{number}]"
-            kind = kinds.get(str(sink.get("type"))) if isinstance(sink, dict) else None
-            if kind is None:
-                known = " or ".join(f'"{name}"' for name in kinds)
-                self.tell(f"{place}.type", f"must be {known}")
-                cleaned.append({"type": "file", "path": place})
-                continue
-            rest = {key: setting for key, setting in sink.items() if key != "type"}
-            stand_in = {f.name: place for f in msgspec.structs.fields(kind) if f.required}
-            cleaned.append({"type": sink["type"]} | stand_in | self.table(rest, kind, place))
+            return [_stand_in(where)]
+        return [self._sink(sink, f"{where}[{number}]") for number, sink in enumerate(value, 1)]
+
+    def _sink(self, sink: object, place: str) -> dict[str, Any]:
+        """Return the valid part of a sink, with stand-ins for the rest."""
+        table = sink if isinstance(sink, dict) else {}
+        try:
+            kind = self.sinks.named(str(table.get("type")))
+        except ValueError as error:
+            self.tell(f"{place}.type", str(error))
+            return _stand_in(place)
+        stand_in = {f.name: place for f in msgspec.structs.fields(kind) if f.required}
+        rest = {key: setting for key, setting in table.items() if key != "type"}
+        cleaned = {"type": table["type"]} | stand_in | self.table(rest, kind, place)
+        try:
+            msgspec.convert(cleaned, kind, dec_hook=self.values)
+        except msgspec.ValidationError:  # a key of a plug-in that must be given, and is not a text
+            return _stand_in(place)
         return cleaned
+
+
+def _stand_in(place: str) -> dict[str, Any]:
+    return {"type": "file", "path": place}
 
 
 def tables_of(hint: object) -> tuple[list[type[Table]], list[type[Table]]]:
@@ -136,7 +134,7 @@ def _classes(options: Sequence[inspect.Type]) -> list[type[Table]]:
 
 
 def _options(info: inspect.Type) -> Iterator[inspect.Type]:
-    """Yield what a type may be."""
+    """Yield the members of a union, or the type itself."""
     if isinstance(info, inspect.Metadata):
         yield from _options(info.type)
     elif isinstance(info, inspect.UnionType):
@@ -162,7 +160,7 @@ def unknown_keys(table: Mapping[str, Any], kind: type[Table], place: str) -> Ite
 
 
 def _expected(hint: object) -> str:
-    """Say in words for people what a type asks for."""
+    """Describe in words what a type accepts."""
     schema = msgspec.json.schema(hint, schema_hook=schema_of)
     kinds = [kind for kind in _kinds(schema) if kind.get("type") != "null"]
     return " or ".join(dict.fromkeys(map(_words, kinds)))

@@ -1,4 +1,4 @@
-"""What can be wrong with the keys of hooks and of the HTTP server."""
+"""What can be wrong with hooks, and with the address of the HTTP server."""
 
 import signal
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from job.config.request_checks import of_endpoint
 from job.config.settings import TokenSettings
-from job.config.watch_settings import HookSettings, HttpSettings
+from job.config.watch_settings import HookSettings
 from job.credentials.kinds import problems_of
 from job.values import numbered
 
@@ -36,19 +36,13 @@ def _of_hook(hook: HookSettings, token: TokenSettings) -> Iterator[tuple[str, st
             yield ".hmac_secret", "goes with webhook"
         found = problems_of("hmac_secret", hook.hmac_secret)
         yield from ((f".{key}", text) for key, text in found)
-    if hook.signal is not None and number_of(hook.signal.name) is None:
-        yield ".signal.name", "is no signal; write HUP, USR1, TERM or the like"
+    if hook.signal is not None and signal_named(hook.signal.name) is None:
+        yield ".signal.name", "is not a signal; write HUP, USR1, TERM or the like"
 
 
-def number_of(name: str) -> signal.Signals | None:
-    """Return the signal of a name, with or without SIG, or None if there is none."""
+def signal_named(name: str) -> signal.Signals | None:
+    """Return the signal of a name, with or without SIG; None for an unknown one."""
     return signal.Signals.__members__.get(f"SIG{name.removeprefix('SIG')}")
-
-
-def of_http(http: HttpSettings) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the address."""
-    if address_of(http.listen) is None:
-        yield "listen", 'must be HOST:PORT, such as "127.0.0.1:9464" or "[::1]:9464"'
 
 
 def address_of(listen: str) -> tuple[str, int] | None:

@@ -1,8 +1,6 @@
 """The keys of what observes tokens: people over HTTP, programs by hooks."""
 
-from typing import Annotated, ClassVar
-
-from msgspec import Meta
+from typing import ClassVar
 
 from job.credentials.settings import SecretSettings
 from job.values import Duration, FilePath, OsText, Table, default
@@ -13,9 +11,8 @@ class HttpSettings(Table, frozen=True, kw_only=True):
 
     otherwise: ClassVar[str] = 'must be a table: [http] with listen = "127.0.0.1:9464"'
 
-    listen: Annotated[
-        str, Meta(description="HOST:PORT, such as 127.0.0.1:9464; nothing is served unless set.")
-    ]
+    listen: str
+    """HOST:PORT, such as 127.0.0.1:9464; nothing is served unless set."""
 
 
 class SignalSettings(Table, frozen=True, kw_only=True):
@@ -23,8 +20,10 @@ class SignalSettings(Table, frozen=True, kw_only=True):
 
     otherwise: ClassVar[str] = 'must be { pidfile = "/path", name = "HUP" }'
 
-    pidfile: Annotated[FilePath, Meta(description="The path of a file that holds its number.")]
-    name: Annotated[str, Meta(description="The signal, such as HUP.")] = "HUP"
+    pidfile: FilePath
+    """The path of a file that holds its number."""
+    name: str = "HUP"
+    """The signal, such as HUP."""
 
 
 class HookTimeout(Duration):
@@ -43,24 +42,16 @@ class HookSettings(Table, frozen=True, kw_only=True):
         'must be { command = ["..."] }, { webhook = "https://..." } or { signal = { ... } }'
     )
 
-    command: (
-        Annotated[
-            tuple[OsText, ...],
-            Meta(description="A command and its arguments, run without a shell."),
-        ]
-        | None
-    ) = None
-    webhook: Annotated[str, Meta(description="A URL to which the facts are posted.")] | None = None
-    hmac_secret: Annotated[
-        SecretSettings | None,
-        Meta(description="With webhook: where the secret that signs the request comes from."),
-    ] = None
-    signal: Annotated[
-        SignalSettings | None, Meta(description="A process to signal: { pidfile, name }.")
-    ] = None
-    timeout: Annotated[
-        HookTimeout, Meta(description="How long it may take before it is killed.")
-    ] = default(HookTimeout("30s"))
+    command: tuple[OsText, ...] | None = None
+    """A command and its arguments, run without a shell."""
+    webhook: str | None = None
+    """A URL to which the facts are posted."""
+    hmac_secret: SecretSettings | None = None
+    """With webhook: where the secret that signs the request comes from."""
+    signal: SignalSettings | None = None
+    """A process to signal: { pidfile, name }."""
+    timeout: HookTimeout = default(HookTimeout("30s"))
+    """How long it may take before it is killed."""
 
 
 Hooks = HookSettings | tuple[HookSettings, ...] | None

@@ -6,6 +6,7 @@ a body, a header or a secret.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class JobError(Exception):
@@ -27,6 +28,17 @@ class JobError(Exception):
     def __str__(self) -> str:
         """Return the message followed by the code."""
         return f"{self.message} [{self.code}]"
+
+
+class Problem(NamedTuple):
+    """What is wrong at a place, and the cure; never a value that could be a secret."""
+
+    place: str
+    text: str
+
+    def __str__(self) -> str:
+        """Give the line that people read."""
+        return f"{self.place}: {self.text}"
 
 
 class ConfigError(JobError):

@@ -3,12 +3,12 @@
 docs/extending.md shows how to add a kind to each of them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from job.core.errors import SinkError, SinkRejected
+from job.core.errors import Problem, SinkError, SinkRejected
 from job.core.memo import Memo
 from job.core.secret import Secret
 from job.core.tokens import Record, Token
@@ -23,11 +23,22 @@ class Inventory(Protocol):
     def origin(self) -> str:
         """Return the name of the place for people, such as the path of a file."""
 
+    @property
+    def head(self) -> Mapping[str, Any]:
+        """Return what is written for all tokens, in the keys of the file."""
+
+    @property
+    def folder(self) -> str:
+        """Return where relative paths start."""
+
     def version(self) -> str:
         """Return a text that differs when an entry may have changed; this must be cheap."""
 
     def entries(self) -> Iterator[tuple[str, Any]]:
         """Yield the name of each token, and its entry as written."""
+
+    def explained(self, problems: Iterable[Problem]) -> Iterable[Problem]:
+        """Return what is wrong with entries, in the terms of those who wrote them."""
 
 
 class SecretSource(Protocol):

@@ -1,16 +1,19 @@
 """Secrets out of AWS: from Secrets Manager, Parameter Store and the Security Token Service.
 
-What AWS and botocore say went wrong is told in our words: theirs may hold the secret.
+Errors of AWS and botocore are reported in our own words: theirs may hold the secret.
 """
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from job.aws.clients import Account
 from job.aws.errors import meaning_of
+from job.core.json_object import json_object
 from job.core.secret import Secret
-from job.credentials.base import DearSource, secret_of, unavailable
+from job.credentials.base import CostlySource, Kind, secret_of, unavailable
+from job.credentials.settings import SecretSettings
+from job.values import is_url
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -19,12 +22,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ACCOUNT = ("region", "profile", "endpoint_url")
 LOOK_S = 60.0
-"""How often a value in AWS is looked at for a change: each look is a request that costs money."""
+"""How often a value in AWS is read to notice a change: each read is a request that costs money."""
 
 
 @dataclass(frozen=True)
-class ManagedSecret(DearSource):
+class ManagedSecret(CostlySource):
     """The current value of a secret in AWS Secrets Manager, or one `key` of its JSON object."""
 
     look_s: ClassVar[float] = LOOK_S
@@ -34,7 +38,7 @@ class ManagedSecret(DearSource):
     client: "Callable[[], SecretsManagerClient]"
 
     def resolve(self) -> Secret:
-        """Ask for the value (GetSecretValue); raises SecretUnavailable."""
+        """Return the value that GetSecretValue gives; raises SecretUnavailable."""
         place = f"the AWS secret {self.secret_id}"
         answer = _ask(
             "secretsmanager:GetSecretValue",
@@ -47,7 +51,7 @@ class ManagedSecret(DearSource):
 
 
 @dataclass(frozen=True)
-class ParameterSecret(DearSource):
+class ParameterSecret(CostlySource):
     """The value of a parameter in AWS SSM Parameter Store, decrypted."""
 
     look_s: ClassVar[float] = LOOK_S
@@ -56,7 +60,7 @@ class ParameterSecret(DearSource):
     client: "Callable[[], SSMClient]"
 
     def resolve(self) -> Secret:
-        """Ask for the value (GetParameter); raises SecretUnavailable."""
+        """Return the value that GetParameter gives; raises SecretUnavailable."""
         place = f"the AWS parameter {self.name}"
         answer = _ask(
             "ssm:GetParameter",
@@ -67,8 +71,8 @@ class ParameterSecret(DearSource):
 
 
 @dataclass(frozen=True)
-class WebIdentityToken(DearSource):
-    """A signed token with which AWS says to `audience` who we are; another one each time.
+class WebIdentityToken(CostlySource):
+    """A signed token with which AWS tells `audience` who we are; a new one each time.
 
     `duration_s` is its life, 60 to 3600. Only regional endpoints of STS give it.
     """
@@ -79,7 +83,7 @@ class WebIdentityToken(DearSource):
     algorithm: str = "RS256"
 
     def resolve(self) -> Secret:
-        """Ask for a token (GetWebIdentityToken); raises SecretUnavailable."""
+        """Return the token that GetWebIdentityToken gives; raises SecretUnavailable."""
         place = f"the AWS identity token for {self.audience}"
         answer = _ask(
             "sts:GetWebIdentityToken",
@@ -106,13 +110,49 @@ def _ask(action: str, place: str, call: Callable[[], T]) -> T:
 
 def _member(content: bytes, key: str, place: str) -> bytes:
     """Return the text under a key of a JSON object."""
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise unavailable(f"{place} is no JSON object", "leave `key` out, or correct the secret")
+    document = json_object(content)
+    if document is None:
+        raise unavailable(f"{place} is not a JSON object", "leave `key` out, or correct the secret")
     value = document.get(key)
     if not isinstance(value, str):
         raise unavailable(f"{place} has no text under the key {key!r}", "correct `key`")
     return value.encode(errors="surrogatepass")
+
+
+def _account(settings: SecretSettings) -> Account:
+    return Account(settings.region, settings.endpoint_url, settings.profile)
+
+
+def _problems(settings: SecretSettings) -> Iterator[tuple[str, str]]:
+    if settings.key == "":
+        yield "key", "is empty; leave it out if the whole secret is meant"
+    if settings.endpoint_url is not None and not is_url(settings.endpoint_url):
+        yield "endpoint_url", "must be a URL: https:// and a host"
+
+
+SECRET = Kind(
+    "aws_secret",
+    lambda settings, _, aws: ManagedSecret(
+        settings.aws_secret or "", settings.key, aws.secrets_manager(_account(settings))
+    ),
+    ("key", *ACCOUNT),
+    problems=_problems,
+)
+PARAMETER = Kind(
+    "aws_parameter",
+    lambda settings, _, aws: ParameterSecret(
+        settings.aws_parameter or "", aws.parameter_store(_account(settings))
+    ),
+    ACCOUNT,
+    problems=_problems,
+)
+WEB_IDENTITY = Kind(
+    "aws_web_identity",
+    lambda settings, _, aws: WebIdentityToken(
+        settings.aws_web_identity or "",
+        int(settings.duration),
+        aws.security_tokens(_account(settings)),
+    ),
+    ACCOUNT,
+    problems=_problems,
+)

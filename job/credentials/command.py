@@ -5,12 +5,11 @@ import subprocess  # it runs what the operator configured, without a shell
 from dataclasses import dataclass
 
 from job.core.secret import Secret
-from job.credentials.base import DearSource, secret_of, unavailable
-from job.credentials.kind import Kind
+from job.credentials.base import CostlySource, Kind, secret_of, unavailable
 
 
 @dataclass(frozen=True, slots=True)
-class CommandSecret(DearSource):
+class CommandSecret(CostlySource):
     """A secret that a command prints, such as a password manager's; it runs without a shell."""
 
     argv: tuple[str, ...]

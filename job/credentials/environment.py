@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from job.core.secret import Secret
-from job.credentials.base import secret_of, unavailable
-from job.credentials.kind import Kind
+from job.credentials.base import Kind, secret_of, unavailable
 
 
 @dataclass(frozen=True, slots=True)

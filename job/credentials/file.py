@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from job.core.secret import Secret
-from job.credentials.base import MAX_SECRET_BYTES, secret_of, unavailable
-from job.credentials.kind import Kind
+from job.credentials.base import MAX_SECRET_BYTES, Kind, secret_of, unavailable
 from job.credentials.settings import SecretSettings
 
 

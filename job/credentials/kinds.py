@@ -1,4 +1,4 @@
-"""The kinds of source, and what follows from which one a table names.
+"""The kinds of source, and what follows from the one that a table names.
 
 No message holds a value: a secret may have been pasted where its place belongs.
 """
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from job.aws.clients import AwsClients
 from job.core.clock import Clock
-from job.credentials import command, environment, file, in_aws
-from job.credentials.kind import Kind
+from job.credentials import aws, command, environment, file
+from job.credentials.base import Kind
 from job.credentials.settings import SecretSettings
 from job.credentials.watched import WatchedSecret
 
@@ -17,9 +17,9 @@ KINDS: tuple[Kind, ...] = (
     file.KIND,
     file.CREDENTIAL,
     command.KIND,
-    in_aws.SECRET,
-    in_aws.PARAMETER,
-    in_aws.WEB_IDENTITY,
+    aws.SECRET,
+    aws.PARAMETER,
+    aws.WEB_IDENTITY,
 )
 """docs/extending.md shows how to add one."""
 IN_AWS = "a secret in AWS"

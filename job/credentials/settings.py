@@ -1,10 +1,8 @@
 """The keys that say where a secret comes from, never the secret itself."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from msgspec import Meta
-
-from job.values import Duration, EndpointUrl, FilePath, OsText, Profile, Region, Table, default
+from job.values import Duration, FilePath, OsText, Table, default
 
 SOURCES = '{ env = "NAME" }, { file = "/path" }, { aws_secret = "NAME" } or the like'
 LEAST_S, MOST_S = 60, 3600
@@ -16,41 +14,26 @@ class SecretSettings(Table, frozen=True, kw_only=True):
 
     otherwise: ClassVar[str] = f"must say where the secret is, not hold it: {SOURCES}"
 
-    env: Annotated[str, Meta(description="The name of an environment variable.")] | None = None
-    file: (
-        Annotated[FilePath, Meta(description="The path of a file that holds the secret alone.")]
-        | None
-    ) = None
-    credential: (
-        Annotated[
-            OsText,
-            Meta(description="A systemd credential: a name in $CREDENTIALS_DIRECTORY."),
-        ]
-        | None
-    ) = None
-    command: (
-        Annotated[
-            tuple[OsText, ...],
-            Meta(description="A command and its arguments; it prints the secret. No shell."),
-        ]
-        | None
-    ) = None
-    aws_secret: (
-        Annotated[str, Meta(description="The name or ARN of a secret in AWS Secrets Manager.")]
-        | None
-    ) = None
-    key: Annotated[str, Meta(description="With aws_secret: the key of a JSON secret.")] | None = (
-        None
-    )
-    aws_parameter: (
-        Annotated[
-            str, Meta(description="The name or ARN of a parameter in AWS SSM Parameter Store.")
-        ]
-        | None
-    ) = None
-    region: Region = None
-    profile: Profile = None
-    endpoint_url: EndpointUrl = None
+    env: str | None = None
+    """The name of an environment variable."""
+    file: FilePath | None = None
+    """The path of a file that holds the secret alone."""
+    credential: OsText | None = None
+    """A systemd credential: a name in $CREDENTIALS_DIRECTORY."""
+    command: tuple[OsText, ...] | None = None
+    """A command and its arguments; it prints the secret. No shell."""
+    aws_secret: str | None = None
+    """The name or ARN of a secret in AWS Secrets Manager."""
+    key: str | None = None
+    """With aws_secret: the key of a JSON secret."""
+    aws_parameter: str | None = None
+    """The name or ARN of a parameter in AWS SSM Parameter Store."""
+    region: str | None = None
+    """The AWS region; default: boto3's own choice."""
+    profile: str | None = None
+    """The profile of the shared AWS configuration."""
+    endpoint_url: str | None = None
+    """Another AWS endpoint, such as a VPC endpoint."""
 
 
 class IdentityLifetime(Duration):
@@ -66,13 +49,7 @@ class IdentityLifetime(Duration):
 class AssertionSettings(SecretSettings, frozen=True, kw_only=True):
     """Where an assertion that others make comes from. It is read again for every exchange."""
 
-    aws_web_identity: (
-        Annotated[
-            str,
-            Meta(description="The audience of a token from AWS (sts:GetWebIdentityToken)."),
-        ]
-        | None
-    ) = None
-    duration: Annotated[
-        IdentityLifetime, Meta(description="The life of the token from AWS, 1m to 1h.")
-    ] = default(IdentityLifetime("5m"))
+    aws_web_identity: str | None = None
+    """The audience of a token from AWS (sts:GetWebIdentityToken)."""
+    duration: IdentityLifetime = default(IdentityLifetime("5m"))
+    """The life of the token from AWS, 1m to 1h."""

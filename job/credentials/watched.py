@@ -4,7 +4,7 @@ from job.core.clock import Clock, system_clock
 from job.core.errors import SecretUnavailable
 from job.core.ports import SecretSource
 from job.core.secret import Secret
-from job.credentials.base import DearSource
+from job.credentials.base import CostlySource
 
 
 class WatchedSecret:
@@ -17,7 +17,7 @@ class WatchedSecret:
     __slots__ = ("_clock", "_turn", "_watches")
 
     def __init__(self, *sources: SecretSource, clock: Clock = system_clock) -> None:
-        """Watch what the sources give; the first one has its turn."""
+        """Watch what the sources give, beginning with the first."""
         self._watches = [_Watch(source) for source in sources]
         self._clock = clock
         self._turn = 0
@@ -33,17 +33,12 @@ class WatchedSecret:
         return self._turn + 1
 
     @property
-    def last(self) -> Secret | None:
-        """Return what the source whose turn it is gave last."""
-        return self._watches[self._turn].last
-
-    @property
     def live(self) -> list[Secret]:
         """Return all that is in memory."""
         return [watch.last for watch in self._watches if watch.last is not None]
 
     def next(self) -> None:
-        """Give the turn to the next source, and after the last one to the first."""
+        """Turn to the next source, and after the last one to the first."""
         self._turn = (self._turn + 1) % self.count
 
     def resolve(self) -> Secret:
@@ -53,8 +48,8 @@ class WatchedSecret:
     def changed(self) -> bool:
         """Tell whether a source that was asked now gives another secret than it gave then.
 
-        What costs money is looked at each `look_s` seconds only, and a command never: running it
-        every few seconds could be dear, or ask a person.
+        What costs money is read every `look_s` seconds only, and a command never: running it every
+        few seconds could be expensive, or prompt a person.
         """
         now = self._clock().boot
         return any(watch.has_changed(now) for watch in self._watches)
@@ -67,7 +62,7 @@ class _Watch:
 
     def __init__(self, source: SecretSource) -> None:
         self._source = source
-        self._look_s = source.look_s if isinstance(source, DearSource) else 0.0
+        self._look_s = source.look_s if isinstance(source, CostlySource) else 0.0
         self._looked_at: float | None = None
         self._is_asked = False
         self.last: Secret | None = None

@@ -1,158 +1,84 @@
-"""A small authorization server for client_credentials (RFC 6749 section 4.4), on loopback alone.
-
-It behaves like Ory Hydra, which large providers run: one authentication method per client,
-Basic credentials that are unescaped after Base64 (so that a raw `+` is a space and a raw `%` is
-refused), opaque tokens in two parts, a life without its fraction of a second, and Hydra's own
-words in refusals. It serves demonstrations and tests.
-"""
+"""A small authorization server for client_credentials (RFC 6749 section 4.4), on loopback alone."""
 
 import base64
-import contextlib
-import hmac
 import json
-import re
 import secrets
-import socket
-import socketserver
 import sys
 import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping
+from email.message import Message
+from hmac import compare_digest
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote_plus
 
 from job.core.secret import Secret
 
-AuthMethod = Literal["client_secret_basic", "client_secret_post"]
-Connection = Any  # socketserver's own type for requests also covers datagrams
-
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  # a path, not a secret
-FORM = "application/x-www-form-urlencoded"
 MAX_BODY_BYTES = 65_536
-OUTAGE_RETRY_AFTER_S = 1
 STOP_LOOK_S = 0.02
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="freshtoken demo", charset="UTF-8"'}
-BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-
-DESCRIPTIONS = {
-    "invalid_client": "Client authentication failed (e.g., unknown client, no client "
-    "authentication included, or unsupported authentication method).",
-    "invalid_request": "The request is missing a required parameter, includes an invalid parameter "
-    "value, includes a parameter more than once, or is otherwise malformed.",
-    "invalid_scope": "The requested scope is invalid, unknown, or malformed.",
-    "not_found": "Could not find the requested resource(s).",
-    "method_not_allowed": "The token endpoint takes POST alone.",
-    "temporarily_unavailable": "The authorization server is currently unable to handle the request "
-    "due to a temporary overloading or maintenance of the server.",
-    "unsupported_grant_type": "The authorization grant type is not supported by the authorization "
-    "server.",
-}
-OTHER_METHOD = (
-    'The OAuth 2.0 Client supports client authentication method "{registered}", but method '
-    '"{used}" was requested. You must configure the OAuth 2.0 client\'s '
-    '"token_endpoint_auth_method" value to accept "{used}".'
-)
-NO_CREDENTIALS = (
-    "Client credentials missing or malformed in both HTTP Authorization header and HTTP POST body."
-)
-NOT_DECODED = (
-    "The client {part} in the HTTP authorization header could not be decoded from "
-    '"application/x-www-form-urlencoded".'
-)
-WRONG_SECRET = "crypto/bcrypt: hashedPassword is not the hash of the given password"  # noqa: S105  # Hydra's words for one
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A registered client; it may ask for any of `scopes` and prove itself in one way only."""
-
-    client_id: str
-    secret: Secret
-    auth_method: AuthMethod = "client_secret_basic"
-    scopes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ServerResponse:
-    """What goes back to the client."""
-
-    status: HTTPStatus
-    body: Mapping[str, Any]
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Refusal(Exception):
-    """Raised inside the server; `hint` tells a developer what was wrong, `debug` an operator."""
-
-    code: str
-    hint: str
-    status: HTTPStatus = HTTPStatus.BAD_REQUEST
-    headers: Mapping[str, str] = field(default_factory=dict)
-    debug: str = ""
-
-    def answer(self) -> ServerResponse:
-        """Return the error answer: RFC 6749 section 5.2 with the members that Hydra adds."""
-        body = {
-            "error": self.code,
-            "error_description": DESCRIPTIONS[self.code],
-            "error_hint": self.hint,
-            "status_code": self.status.value,
-            "error_debug": self.debug,
-        }
-        said = {name: value for name, value in body.items() if value}
-        return ServerResponse(self.status, said, {**NO_STORE, **self.headers})
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What of an HTTP request decides the answer."""
 
     method: str
     path: str
-    content_type: str
-    authorization: str | None
+    headers: "Message[str, str]"
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PresentedCredentials:
-    """How a client tried to prove itself."""
+class ServerResponse(NamedTuple):
+    """What goes back to the client."""
 
-    method: str
-    client_id: str
-    secret: str
+    status: HTTPStatus
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = NO_STORE
 
 
-class AuthorizationServer:
-    """The server as a context manager: it listens inside the block and leaves no thread behind.
+class RequestHandler(BaseHTTPRequestHandler):
+    """Reads one request from one connection (HTTP/1.0), and has the server answer it."""
 
-    `lifetime_s` (of tokens from now on, whole seconds) and `outage` (every request gets 503 with
-    Retry-After) may be changed while it runs. `clock` gives epoch seconds.
+    server: "AuthorizationServer"
+    wbufsize = -1  # head and body leave in one segment
+
+    def do_POST(self) -> None:  # http.server's name
+        """Answer a request."""
+        length = self.headers.get("Content-Length", "")
+        size = int(length) if length.isdecimal() else 0
+        body = self.rfile.read(min(size, MAX_BODY_BYTES + 1))
+        path = self.path.partition("?")[0]
+        answer = self.server.answer(Request(self.command, path, self.headers, body))
+        content = json.dumps(answer.body).encode()
+        head = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        self.send_response(answer.status)
+        for name, value in {**head, **answer.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing: the live view owns the terminal."""
+
+
+class AuthorizationServer(ThreadingHTTPServer):
+    """The server as a context manager: it answers inside the block.
+
+    It gives opaque tokens that live `lifetime_s` to clients that present their secret in a Basic
+    header or in the body.
     """
 
-    def __init__(
-        self,
-        clients: Iterable[Client],
-        lifetime_s: int = 3600,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Take a free port of 127.0.0.1; requests are answered once the block is entered."""
+    request_queue_size = 128  # with a full queue, clients wait a second before they try again
+
+    def __init__(self, clients: Mapping[str, Secret], lifetime_s: int = 3600) -> None:
+        """Take a free port of 127.0.0.1; `clients` are the secrets by client id."""
+        super().__init__(("127.0.0.1", 0), RequestHandler)
         self.lifetime_s = lifetime_s
-        self.outage = False
-        self._clients = {client.client_id: client for client in clients}
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._expiries: dict[str, float] = {}
-        self._exchanges: Counter[str] = Counter()
-        self._http = _Listener(partial(_Handler, self._answer))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(STOP_LOOK_S,))
+        self._clients = clients
+        self._thread = threading.Thread(target=self.serve_forever, args=(STOP_LOOK_S,))
 
     def __enter__(self) -> Self:
         """Start to answer."""
@@ -160,215 +86,48 @@ class AuthorizationServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop, wait for the requests in hand and give the port back."""
-        self._http.shutdown()
+        """Stop, and give the port back."""
+        self.shutdown()
         self._thread.join()
-        self._http.server_close()
+        self.server_close()
 
     @property
     def token_url(self) -> str:
         """Return the address of the token endpoint."""
-        return f"http://127.0.0.1:{self._http.server_port}{TOKEN_PATH}"
+        return f"http://127.0.0.1:{self.server_port}{TOKEN_PATH}"
 
-    def exchanges(self, client_id: str) -> int:
-        """Return how many tokens the client has been given."""
-        return self._exchanges[client_id]
-
-    def is_valid(self, access_token: str) -> bool:
-        """Tell whether a resource server should take the token now."""
-        return self._expiries.get(access_token, 0.0) > self._clock()
-
-    def _answer(self, request: Request) -> ServerResponse:
-        try:
-            self._check_served(request)
-            parameters = _parameters(request)
-            client = self._authenticate(_credentials(request.authorization, parameters))
-            return self._grant(client, parameters)
-        except Refusal as refusal:
-            return refusal.answer()
-
-    def _check_served(self, request: Request) -> None:
-        if self.outage:
-            wait = {"Retry-After": str(OUTAGE_RETRY_AFTER_S)}
-            status = HTTPStatus.SERVICE_UNAVAILABLE
-            raise Refusal("temporarily_unavailable", "an outage is on", status, wait)
+    def answer(self, request: Request) -> ServerResponse:
+        """Return a token, or why there is none (RFC 6749 section 5)."""
         if request.path != TOKEN_PATH:
-            raise Refusal("not_found", f"try {TOKEN_PATH}", HTTPStatus.NOT_FOUND)
-        if request.method != "POST":
-            status = HTTPStatus.METHOD_NOT_ALLOWED
-            raise Refusal("method_not_allowed", "use POST", status, {"Allow": "POST"})
-
-    def _authenticate(self, credentials: PresentedCredentials) -> Client:
-        client = self._clients.get(credentials.client_id)
-        if client is None:
-            raise _unauthenticated(credentials.method, debug="Not Found")
-        if credentials.method != client.auth_method:
-            hint = OTHER_METHOD.format(registered=client.auth_method, used=credentials.method)
-            raise _unauthenticated(credentials.method, hint)
-        if not hmac.compare_digest(credentials.secret.encode(), client.secret.reveal().encode()):
-            raise _unauthenticated(credentials.method, debug=WRONG_SECRET)
-        return client
-
-    def _grant(self, client: Client, parameters: Mapping[str, str]) -> ServerResponse:
-        if "grant_type" not in parameters:
-            raise Refusal("invalid_request", 'Request parameter "grant_type" is missing')
-        if parameters["grant_type"] != "client_credentials":
-            raise Refusal("unsupported_grant_type", "")
-        for scope in parameters.get("scope", "").split():
-            if scope not in client.scopes:
-                hint = f'The OAuth 2.0 Client is not allowed to request scope "{scope}".'
-                raise Refusal("invalid_scope", hint)
-        access_token, expires_at = self._issue(client)
-        body = {
-            "access_token": access_token,
-            # What is left, cut: a token that lives an hour mostly says 3599.
-            "expires_in": int(expires_at - self._clock()),
-            "scope": parameters.get("scope", ""),
+            return ServerResponse(HTTPStatus.NOT_FOUND, {"error": "not_found"})
+        form = dict(parse_qsl(request.body.decode(errors="replace")))
+        client_id, secret = _credentials(request.headers.get("Authorization"), form)
+        known = self._clients.get(client_id)
+        if known is None or not compare_digest(known.reveal().encode(), secret.encode()):
+            refusal = {"error": "invalid_client"}
+            return ServerResponse(HTTPStatus.UNAUTHORIZED, refusal, NO_STORE | CHALLENGE)
+        if form.get("grant_type") != "client_credentials":
+            return ServerResponse(HTTPStatus.BAD_REQUEST, {"error": "unsupported_grant_type"})
+        token = {
+            "access_token": secrets.token_urlsafe(32),
+            "expires_in": self.lifetime_s,
             "token_type": "bearer",
         }
-        return ServerResponse(HTTPStatus.OK, body, NO_STORE)
+        return ServerResponse(HTTPStatus.OK, token)
 
-    def _issue(self, client: Client) -> tuple[str, float]:
-        access_token = f"{secrets.token_urlsafe(32)}.{secrets.token_urlsafe(32)}"
-        now = self._clock()
-        expires_at = now + self.lifetime_s
-        with self._lock:
-            while self._expiries and next(iter(self._expiries.values())) <= now:
-                del self._expiries[next(iter(self._expiries))]
-            self._expiries[access_token] = expires_at
-            self._exchanges[client.client_id] += 1
-        return access_token, expires_at
-
-
-def _unauthenticated(method: str, hint: str = "", *, debug: str = "") -> Refusal:
-    """Refuse a client; RFC 6749 section 5.2 wants a challenge if it used the header."""
-    challenge = CHALLENGE if method == "client_secret_basic" else {}
-    return Refusal("invalid_client", hint, HTTPStatus.UNAUTHORIZED, challenge, debug=debug)
-
-
-def _parameters(request: Request) -> dict[str, str]:
-    """Read the form; empty values count as omitted and none may repeat (RFC 6749 section 3.2)."""
-    if request.content_type.partition(";")[0].strip().lower() != FORM:
-        raise Refusal("invalid_request", f"the content type must be {FORM}")
-    if len(request.body) > MAX_BODY_BYTES:
-        raise Refusal("invalid_request", f"the body is over {MAX_BODY_BYTES} bytes")
-    try:
-        pairs = parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict")
-    except ValueError:
-        raise Refusal("invalid_request", "the body is not UTF-8") from None
-    # RFC 8707 section 2 lets one parameter repeat.
-    counted = Counter(name for name, _ in pairs if name != "resource")
-    if repeated := [name for name, times in counted.items() if times > 1]:
-        raise Refusal("invalid_request", f"given more than once: {', '.join(repeated)}")
-    return {name: value for name, value in pairs if value}
-
-
-def _credentials(authorization: str | None, parameters: Mapping[str, str]) -> PresentedCredentials:
-    """Find the one way in which the client proves itself (RFC 6749 section 2.3)."""
-    ways = [authorization, parameters.get("client_secret"), parameters.get("client_assertion")]
-    if sum(way is not None for way in ways) > 1:
-        raise Refusal("invalid_request", "the client proves itself in more than one way")
-    client_id = parameters.get("client_id")
-    if authorization is None:
-        if client_id is None:
-            raise Refusal("invalid_request", NO_CREDENTIALS)
-        return PresentedCredentials(
-            "client_secret_post", client_id, parameters.get("client_secret", "")
-        )
-    basic = _basic(authorization)
-    if client_id not in (None, basic.client_id):
-        raise Refusal("invalid_request", "client_id differs between header and body")
-    return basic
-
-
-def _basic(authorization: str) -> PresentedCredentials:
-    """Read a Basic header whose two halves are form-encoded (RFC 6749 section 2.3.1).
-
-    Hydra takes any other header for none at all, and then misses the credentials in the body.
-    """
-    scheme, _, encoded = authorization.partition(" ")
-    try:
-        text = base64.b64decode(encoded.strip(), validate=True).decode()
-    except ValueError:
-        text = ""
-    client_id, colon, secret = text.partition(":")
-    if scheme.lower() != "basic" or not colon:
-        raise Refusal("invalid_request", NO_CREDENTIALS)
-    for part, raw in (("id", client_id), ("secret", secret)):
-        if broken := BROKEN_ESCAPE.search(raw):
-            debug = f'invalid URL escape "{raw[broken.start() :][:3]}"'
-            raise Refusal("invalid_request", NOT_DECODED.format(part=part), debug=debug)
-    return PresentedCredentials(
-        "client_secret_basic", unquote_plus(client_id), unquote_plus(secret)
-    )
-
-
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = False  # closing then waits for every request in hand
-    request_queue_size = 128  # a full queue makes clients wait a second before they knock again
-
-    def __init__(self, handler: Callable[..., "_Handler"]) -> None:
-        self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), handler)
-
-    def process_request(self, request: Connection, client_address: object) -> None:
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Connection) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def server_close(self) -> None:
-        """Close without waiting for what silent clients may still send; answers go out."""
-        for connection in tuple(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)
-        super().server_close()
-
-    def handle_error(self, request: Connection, client_address: object) -> None:
-        """Say nothing of a client that went away; a bug of ours is still printed."""
+    def handle_error(self, request: Any, client_address: object) -> None:  # noqa: ANN401  # socketserver's signature
+        """Ignore a client that went away; a bug of ours is still printed."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """One request on one connection (HTTP/1.0)."""
-
-    wbufsize = -1  # head and body leave in one segment
-
-    def __init__(
-        self,
-        answer: Callable[[Request], ServerResponse],
-        connection: socket.socket,
-        address: tuple[str, int],
-        server: socketserver.BaseServer,
-    ) -> None:
-        self._decide = answer
-        super().__init__(connection, address, server)
-
-    def _serve(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        size = int(length) if re.fullmatch("[0-9]{1,9}", length) else 0
-        request = Request(
-            method=self.command,
-            path=self.path.partition("?")[0],
-            content_type=self.headers.get("Content-Type", ""),
-            authorization=self.headers.get("Authorization"),
-            body=self.rfile.read(min(size, MAX_BODY_BYTES + 1)),
-        )
-        self._send(self._decide(request))
-
-    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST = _serve  # noqa: N815  # names of http.server
-
-    def _send(self, answer: ServerResponse) -> None:
-        body = json.dumps(answer.body).encode()
-        head = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        self.send_response(answer.status)
-        for name, value in {**head, **answer.headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing: the live view owns the terminal, and tests their output."""
+def _credentials(authorization: str | None, form: Mapping[str, str]) -> tuple[str, str]:
+    """Return the client id and the secret; in the header they are form-encoded (section 2.3.1)."""
+    if authorization is None:
+        return form.get("client_id", ""), form.get("client_secret", "")
+    try:
+        pair = base64.b64decode(authorization.partition(" ")[2]).decode()
+    except ValueError:
+        return "", ""
+    client_id, _, secret = pair.partition(":")
+    return unquote_plus(client_id), unquote_plus(secret)

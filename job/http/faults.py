@@ -19,7 +19,7 @@ from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected
 T = TypeVar("T")
 
 
-class _Fault(NamedTuple):
+class _WireFault(NamedTuple):
     kinds: tuple[type[BaseException], ...]
     code: str
     sentence: str
@@ -31,7 +31,7 @@ class _Fault(NamedTuple):
 _ABOUT_CERTIFICATES = "ALERT_(.*CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED)"
 # The first row that fits decides, its `reason` too; `{host}` and `{reason}` are filled in.
 _FAULTS = (
-    _Fault(
+    _WireFault(
         (
             requests.exceptions.InvalidURL,
             requests.exceptions.InvalidSchema,
@@ -44,22 +44,22 @@ _FAULTS = (
         "no request can be made of token_url, proxy and headers; correct them",
         RequestRejected,
     ),
-    _Fault(
+    _WireFault(
         (urllib3.exceptions.ProxyError,),
         "proxy_failed",
         "the proxy cannot be reached or refuses to connect to {host}; check proxy",
     ),
-    _Fault(
+    _WireFault(
         (urllib3.exceptions.NameResolutionError, socket.gaierror),
         "dns_failed",
         "the name {host} cannot be resolved; check token_url and the name servers",
     ),
-    _Fault(
+    _WireFault(
         (ConnectionRefusedError,),
         "connection_refused",
         "{host} refuses connections; check token_url, or whether the server runs",
     ),
-    _Fault(
+    _WireFault(
         (ssl.SSLError,),
         "certificate_refused",
         "{host} refuses the client's certificate, or wants one ({reason}); check certificate_file "
@@ -67,34 +67,34 @@ _FAULTS = (
         RequestRejected,
         _ABOUT_CERTIFICATES,
     ),
-    _Fault(
+    _WireFault(
         # With TLS 1.3 the alert about a certificate may be lost behind the end that follows it.
         (ssl.SSLEOFError, ssl.SSLZeroReturnError),
         "connection_failed",
         "{host} ended the TLS connection; check the network, and certificate_file if the server "
         "wants a certificate of clients",
     ),
-    _Fault(
+    _WireFault(
         (ssl.SSLError, urllib3.exceptions.SSLError),
         "tls_failed",
         "no TLS connection to {host} ({reason}); check ca_file and the clock of this machine",
     ),
-    _Fault(
+    _WireFault(
         (TimeoutError, urllib3.exceptions.ReadTimeoutError),
         "timeout",
         "{host} gave no whole answer in time; check the network, or raise timeout",
     ),
-    _Fault(
+    _WireFault(
         (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
         "response_truncated",
         "{host} ended the connection in the middle of its answer",
     ),
-    _Fault(
+    _WireFault(
         (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException),
         "connection_failed",
         "the connection to {host} failed; check the network and token_url",
     ),
-    _Fault(
+    _WireFault(
         (OSError,),
         "ca_file_unreadable",
         "the trusted certificates cannot be read; check ca_file",

@@ -34,9 +34,8 @@ class Trust:
         try:
             return tuple(number for path in self._certificate or () for number in _stamp(path))
         except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            what = f"the file {error.filename} cannot be read ({reason}); check the path"
-            raise _unusable_certificate(what) from None
+            reason = f"cannot be read ({error.strerror}); check the path"
+            raise _unusable_certificate(f"the file {error.filename} {reason}") from None
 
 
 def _stamp(path: str) -> tuple[int, ...]:

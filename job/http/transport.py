@@ -4,6 +4,7 @@ import contextlib
 import functools
 import socket
 import ssl
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from job.core.errors import ResponseInvalid
-from job.http.cancellable_socket import CancellableSocket
 from job.http.deadline import Threads
 from job.http.faults import translating
 from job.http.tls import Trust
@@ -28,6 +28,38 @@ class HttpResponse(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class CancellableSocket:
+    """The socket of one exchange, which another thread can end at any moment."""
+
+    def __init__(self) -> None:
+        """Begin without a socket."""
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._is_cancelled = False
+
+    def keep(self, opened: socket.socket) -> socket.socket:
+        """Hold a duplicate, because TLS takes the original object away; return the original."""
+        with self._lock:
+            self._socket = opened.dup()
+        if self._is_cancelled:
+            self.cancel()
+        return opened
+
+    def cancel(self) -> None:
+        """End the connection while it is used, or as soon as it is made."""
+        with self._lock:
+            self._is_cancelled = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the duplicate."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
 
 
 @dataclass(frozen=True)

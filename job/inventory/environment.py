@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from job.config import checks
-from job.config.shape import Problem
-from job.core.errors import ConfigError
+from job.core.errors import ConfigError, Problem
 from job.oauth.auth_methods import METHODS, methods_with
-from job.sinks.kinds import sink_types
+from job.sinks.kinds import SinkTypes, sink_types
 
 DEFAULT_PATHS = ("freshtoken.toml", "/etc/freshtoken/freshtoken.toml")
 ENVIRONMENT_KEYS = {
@@ -33,13 +32,13 @@ OTHER_VARIABLES = {
 }
 VARIABLES = ENVIRONMENT_KEYS | OTHER_VARIABLES
 DESCRIBING = ("provider", "token_url", "issuer", "client_id", "sinks")
-"""One of these in the environment is meant to describe a token."""
+"""If one of these is set, the environment describes a token."""
 WITHOUT_SECRET = METHODS.keys() - methods_with("client_secret")
 BY_FILE_ONLY = ("private_key", "client_assertion", "certificate_file", "key_file")
-"""What no variable stands for."""
+"""Keys that have no variable."""
 CLOSE = 0.85
-"""How much alike two names of variables are for one to be a slip of the other. Where services are
-injected as variables, FRESHTOKEN_PORT and the like are no mistake."""
+"""How similar an unknown variable must be to a known one to count as a typo. Kubernetes injects
+variables for services: FRESHTOKEN_PORT and the like are not mistakes."""
 
 NO_CONFIGURATION = (
     "no configuration: neither {paths} is there, nor is FRESHTOKEN_CLIENT_ID set; "
@@ -64,7 +63,7 @@ class Environment:
         self._entry = _entry(given)
 
     def version(self) -> str:
-        """Return what never differs: the environment of a process stays as it is."""
+        """Return a constant: the environment of a process stays as it is."""
         return ""
 
     def entries(self) -> Iterator[tuple[str, Any]]:
@@ -72,7 +71,7 @@ class Environment:
         yield self._name, self._entry
 
     def explained(self, problems: Iterable[Problem]) -> Iterator[Problem]:
-        """Yield what is wrong by the names of the variables, and what is wrong with those."""
+        """Yield the problems by the names of variables, and those of the variables themselves."""
         token = checks.place_of(self._name)
         yield from (_as_variable(problem, token) for problem in problems)
         yield from _variable_problems(self._environ)
@@ -102,25 +101,31 @@ def _utf_8(text: str) -> str:
 
 def _sink_from(text: str, layout: str) -> dict[str, str]:
     word, _, place = text.partition(":")
-    for kind, settings in sink_types().items():
-        known, _, key = settings.variable.partition(":")
-        if word == known:
-            return {"type": kind, key.lower(): place, "format": layout}
-    return {"type": word, "format": layout}
+    types = SinkTypes()
+    own = (kind for kind, one in types.known.items() if one.variable.startswith(f"{word}:"))
+    kind = next(own, word.replace("-", "_"))
+    sink = {"type": kind, "format": layout}
+    try:
+        known, _, key = types.named(kind).variable.partition(":")
+    except ValueError:  # reported when the entry is read
+        return sink
+    return sink | ({key.lower(): place} if word == known else {"type": ""})
 
 
 def _as_variable(problem: Problem, token: str) -> Problem:
-    """Name the variable instead of the key that it stands for."""
+    """Return the problem with the variable in place of the key that it stands for."""
     place, text = problem
     key = place.removeprefix(token).removeprefix(".")
     root, last = key.partition(".")[0].partition("[")[0], key.rpartition(".")[2]
     if last in {"format", "template"}:
         return Problem(VARIABLES["format"], "must be json, raw, header or env")
     sinks = [settings.variable for settings in sink_types().values()]
+    if last == "type" and not text.startswith("must be "):
+        return Problem(VARIABLES["sinks"], text)
     if last in {"type", "sinks", *(one.partition(":")[2].lower() for one in sinks)}:
         text = f"must be {' or '.join(sinks)}, several with commas"
     elif root == "sinks":
-        text = "names one place twice"
+        text = f"{last} {text}" if last != key else "names one place twice"
     elif root in BY_FILE_ONLY:
         cure = "such a client needs a file; see `freshtoken init`"
         return Problem(VARIABLES["auth_method"], cure)
@@ -131,7 +136,7 @@ def _as_variable(problem: Problem, token: str) -> Problem:
 
 
 def _variable_problems(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield the variables that are not ours, but nearly, and those that hold no text."""
+    """Yield the variables whose names look like typos, and those that are not text."""
     prefix = "FRESHTOKEN_"
     known = [name.removeprefix(prefix) for name in VARIABLES.values()]
     for name in sorted(name for name in environ if name.startswith(prefix)):

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 from job.config import Config, examined
 from job.core.errors import ConfigError
+from job.core.ports import Inventory
 from job.inventory.environment import DEFAULT_PATHS, VARIABLES, Environment
 from job.inventory.toml_file import TomlFile
 
 
-def chosen(path: str | None, environ: Mapping[str, str]) -> TomlFile | Environment:
-    """Return the inventory at `path`, or else in the default files, or else in `environ`.
+def inventory_of(path: str | None, environ: Mapping[str, str]) -> Inventory:
+    """Return the inventory at `path`, else in a default file, else in `environ`.
 
-    Raises ConfigError where that is not one.
+    Raises ConfigError if it can't be read, or there is none.
     """
     found = path or environ.get(VARIABLES["config"])
     found = found or next(filter(os.path.exists, DEFAULT_PATHS), None)
@@ -21,13 +22,12 @@ def chosen(path: str | None, environ: Mapping[str, str]) -> TomlFile | Environme
 
 
 def load(path: str | None, environ: Mapping[str, str], *, with_secrets: bool = False) -> Config:
-    """Return the configuration of all that the chosen inventory lists.
+    """Return the configuration of all tokens that the inventory lists.
 
-    `with_secrets` demands that the variables which are to hold client secrets are set. Raises
-    ConfigError with every problem, each with its place and its cure, none with a value that could
-    be a secret.
+    `with_secrets` requires that the variables for client secrets are set. Raises ConfigError with
+    every problem, each with its place and what to do, never with a value that could be a secret.
     """
-    inventory = chosen(path, environ)
+    inventory = inventory_of(path, environ)
     needed = environ if with_secrets else None
     config, found = examined(inventory.head, inventory.entries(), inventory.folder, needed)
     if problems := dict.fromkeys(map(str, inventory.explained(found))):

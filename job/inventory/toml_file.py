@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from job.config import divided
-from job.config.shape import Problem
-from job.core.errors import ConfigError
+from job.core.errors import ConfigError, Problem
 
 
 class TomlFile:
@@ -32,7 +31,7 @@ class TomlFile:
         yield from self._entries
 
     def explained(self, problems: Iterable[Problem]) -> Iterable[Problem]:
-        """Return what is wrong as it is: places are those of the file."""
+        """Return the problems unchanged: their places are those of the file."""
         return problems
 
 
@@ -45,6 +44,6 @@ def _read(path: str) -> dict[str, Any]:
         cure = "check the path and its permissions, or write one with `freshtoken init`"
         raise ConfigError([f"{path}: cannot be read ({reason}); {cure}"]) from None
     except UnicodeDecodeError:
-        raise ConfigError([f"{path}: is not UTF-8 text; write it anew"]) from None
+        raise ConfigError([f"{path}: is not UTF-8 text; save it as UTF-8"]) from None
     except (ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: is not TOML: {error}"]) from None

@@ -3,25 +3,24 @@
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import jwt
 
 from job.core.clock import Clock
 from job.core.errors import SecretUnavailable
+from job.core.json_object import claims_of
 from job.core.secret import Secret
 from job.core.text import duration
-from job.oauth.jwt_claims import claims_of
 from job.oauth.keys import SigningKey
 
 BACKDATED_S = 5
-"""A clock that is a little ahead of the server's makes no assertion that is not valid yet."""
+"""An assertion is valid at once, even if our clock is a little ahead of the server's."""
 JTI_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
 class AssertionRules:
-    """What an assertion says beside its times.
+    """What an assertion says.
 
     `audience` is exactly one (RFC 10070); `typ` is the header's, empty for none; `lifetime_s`
     counts from a few seconds ago. `claims` are added or replace ours; an empty one removes it.
@@ -36,7 +35,7 @@ class AssertionRules:
 
 @dataclass(frozen=True)
 class SignedAssertion:
-    """Makes an assertion of our own for each request (RFC 7523 section 3)."""
+    """Makes a new assertion for each request (RFC 7523 section 3)."""
 
     rules: AssertionRules
     key: Callable[[], SigningKey]
@@ -44,10 +43,9 @@ class SignedAssertion:
     jti: Callable[[], str] = lambda: secrets.token_urlsafe(JTI_BYTES)
 
     def __call__(self) -> Secret:
-        """Return a new one; raises SecretUnavailable when the key can't be had or used.
+        """Return a new one; raises SecretUnavailable when the key can't be read or used.
 
-        `jti` is new and can't be guessed: servers take each one once (OpenID Connect Core
-        section 9).
+        Servers accept each `jti` once (OpenID Connect Core section 9).
         """
         key = self.key()
         issued = int(self.clock().wall) - BACKDATED_S
@@ -61,23 +59,29 @@ class SignedAssertion:
             "exp": issued + self.rules.lifetime_s,
         }
         claims.update(self.rules.claims)
-        said = {name: value for name, value in claims.items() if value}
+        given = {name: value for name, value in claims.items() if value}
         headers = {**key.names, "typ": self.rules.typ}
-        return Secret(jwt.encode(said, key.key, key.algorithm, headers))
+        return Secret(jwt.encode(given, key.key, key.algorithm, headers))
 
 
 @dataclass(frozen=True)
 class ForeignAssertion:
-    """Takes an assertion that others make, such as a projected Kubernetes token."""
+    """Uses an assertion that others make, such as a projected Kubernetes token."""
 
     source: Callable[[], Secret]
     clock: Clock
 
     def __call__(self) -> Secret:
-        """Return the present one; raises SecretUnavailable for none, no JWT, or an expired one."""
+        """Return the current one; raises SecretUnavailable unless it is a JWT that is valid now."""
         assertion = Secret(self.source().reveal().strip())
-        expires_at = _claims(assertion.reveal()).get("exp")
-        now = self.clock().wall
+        claims = claims_of(assertion.reveal())
+        if claims is None:
+            raise SecretUnavailable(
+                "client_assertion_unusable",
+                "what client_assertion gives is not a signed JWT (three parts of base64url, joined "
+                "by points); check its source",
+            )
+        expires_at, now = claims.get("exp"), self.clock().wall
         if isinstance(expires_at, int | float) and expires_at <= now:
             raise SecretUnavailable(
                 "client_assertion_expired",
@@ -85,14 +89,3 @@ class ForeignAssertion:
                 "no newer one, and check this machine's clock",
             )
         return assertion
-
-
-def _claims(assertion: str) -> Mapping[str, Any]:
-    claims = claims_of(assertion)
-    if claims is not None:
-        return claims
-    raise SecretUnavailable(
-        "client_assertion_unusable",
-        "what client_assertion gives is no signed JWT (three parts of base64url, joined by "
-        "points); check its source",
-    )

@@ -1,4 +1,4 @@
-"""The ways in which a client proves itself: what each needs, what goes with it, how it is made.
+"""The client authentication methods: what each needs, what goes with it, how it is made.
 
 requests, PyJWT and cryptography are loaded when a token is asked for, and only if a method needs
 them.
@@ -30,7 +30,7 @@ class TokenEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class OAuthClient:
     """A client, what proves it, and the endpoint that it speaks to."""
 
     settings: RequestSettings
@@ -42,16 +42,20 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One auth_method. `needs` are the keys it can't do without, `takes` those that go with it.
+    """One auth_method. `needs` are the keys that it requires, `takes` those that go with it.
 
-    `make` gives what signs the requests of a client. `better` are the methods that use the same
-    proof, the best one first, where the metadata of an issuer may choose among them.
+    `make` makes what signs the requests of a client. `better` are the methods for the same proof,
+    best first, among which the metadata of an issuer may choose. With `must_be_current` an expired
+    certificate proves nothing. `is_encoded`: the client's values go into a header, which some
+    servers decode and others do not.
     """
 
-    make: "Callable[[Client], AuthBase]"
+    make: "Callable[[OAuthClient], AuthBase]"
     needs: tuple[str, ...]
     takes: tuple[str, ...] = ()
     better: tuple[AuthMethod, ...] = ()
+    must_be_current: bool = False
+    is_encoded: bool = False
 
     @property
     def asserts(self) -> bool:
@@ -59,27 +63,27 @@ class Method:
         return "assertion_in" in self.takes
 
 
-def _basic(client: Client) -> "AuthBase":
+def _basic(client: OAuthClient) -> "AuthBase":
     from job.oauth import client_auth as auth  # noqa: PLC0415  # 0.1 s of CPU
 
     encoding, scheme = client.settings.basic_encoding, client.settings.authorization_scheme
     return auth.ClientSecretBasic(client.client_id, client.proof.resolve, encoding, scheme)
 
 
-def _post(client: Client) -> "AuthBase":
+def _post(client: OAuthClient) -> "AuthBase":
     from job.oauth import client_auth as auth  # noqa: PLC0415  # as above
 
     names = client.settings.client_id_param, client.settings.client_secret_param
     return auth.ClientSecretPost(client.client_id, client.proof.resolve, *names)
 
 
-def _id_only(client: Client) -> "AuthBase":
+def _id_only(client: OAuthClient) -> "AuthBase":
     from job.oauth import client_auth as auth  # noqa: PLC0415  # as above
 
     return auth.ClientIdOnly(client.client_id, client.proof.resolve)
 
 
-def _signed_by_secret(client: Client) -> "AuthBase":
+def _signed_by_secret(client: OAuthClient) -> "AuthBase":
     def key() -> "SigningKey":
         from job.oauth import keys  # noqa: PLC0415  # 60 ms of CPU
 
@@ -88,7 +92,7 @@ def _signed_by_secret(client: Client) -> "AuthBase":
     return _signed(client, key)
 
 
-def _signed_by_key(client: Client) -> "AuthBase":
+def _signed_by_key(client: OAuthClient) -> "AuthBase":
     def key() -> "SigningKey":
         """Return the key as it is now, and the certificate that names it unless TLS shows that."""
         from job.oauth import keys  # noqa: PLC0415  # as above
@@ -102,19 +106,19 @@ def _signed_by_key(client: Client) -> "AuthBase":
     return _signed(client, key)
 
 
-def _signed(client: Client, key: "Callable[[], SigningKey]") -> "AuthBase":
+def _signed(client: OAuthClient, key: "Callable[[], SigningKey]") -> "AuthBase":
     from job.oauth.assertion import SignedAssertion  # noqa: PLC0415  # 60 ms of CPU
 
     return _asserting(client, SignedAssertion(_rules(client), key, client.clock))
 
 
-def _foreign(client: Client) -> "AuthBase":
+def _foreign(client: OAuthClient) -> "AuthBase":
     from job.oauth.assertion import ForeignAssertion  # noqa: PLC0415  # as above
 
     return _asserting(client, ForeignAssertion(client.proof.resolve, client.clock))
 
 
-def _asserting(client: Client, assertion: Callable[[], Secret]) -> "AuthBase":
+def _asserting(client: OAuthClient, assertion: Callable[[], Secret]) -> "AuthBase":
     """Return the method that puts an assertion where this server looks for it."""
     from job.oauth import client_auth as auth  # noqa: PLC0415  # as above
 
@@ -129,7 +133,7 @@ def _asserting(client: Client, assertion: Callable[[], Secret]) -> "AuthBase":
             return auth.BearerAssertion(assertion)
 
 
-def _rules(client: Client) -> "AssertionRules":
+def _rules(client: OAuthClient) -> "AssertionRules":
     """Return what assertions say. RFC 10070 is for clients of a known issuer.
 
     Where metadata were not asked for, most servers want their token endpoint as the audience.
@@ -152,22 +156,26 @@ def _rules(client: Client) -> "AssertionRules":
 
 SECRET, CERTIFICATE = ("client_id", "client_secret"), ("client_id", "certificate_file", "key_file")
 SIGNED = ("signing_alg", "assertion_in", "assertion_audience", "assertion_typ", "assertion_claims")
-# In the body there is no doubt about its encoding (OAuth 2.1 section 2.5.1 prefers it, too).
-BY_SECRET: tuple[AuthMethod, ...] = (
-    "client_secret_post",
-    "client_secret_basic",
-    "client_secret_jwt",
-)
-BY_CERTIFICATE: tuple[AuthMethod, ...] = ("tls_client_auth", "self_signed_tls_client_auth")
 METHODS: Mapping[AuthMethod, Method] = {
-    "client_secret_basic": Method(_basic, SECRET, better=BY_SECRET),
+    "client_secret_basic": Method(
+        _basic,
+        SECRET,
+        # The body leaves no doubt about encoding (OAuth 2.1 section 2.5.1 prefers it, too).
+        better=("client_secret_post", "client_secret_basic", "client_secret_jwt"),
+        is_encoded=True,
+    ),
     "client_secret_post": Method(_post, SECRET),
     "client_secret_jwt": Method(_signed_by_secret, SECRET, SIGNED),
     "private_key_jwt": Method(
         _signed_by_key, ("client_id", "private_key"), ("key_id", *SIGNED, "certificate_file")
     ),
     "client_assertion": Method(_foreign, ("client_assertion",), ("assertion_in",)),
-    "tls_client_auth": Method(_id_only, CERTIFICATE, better=BY_CERTIFICATE),
+    "tls_client_auth": Method(
+        _id_only,
+        CERTIFICATE,
+        better=("tls_client_auth", "self_signed_tls_client_auth"),
+        must_be_current=True,
+    ),
     "self_signed_tls_client_auth": Method(_id_only, CERTIFICATE),
     "none": Method(_id_only, ("client_id",)),
 }
@@ -177,7 +185,7 @@ PROOFS: Mapping[str, AuthMethod] = {
     "private_key": "private_key_jwt",
     "client_assertion": "client_assertion",
 }
-"""The keys that say where a proof comes from, and what one that has it does unless told else."""
+"""The keys that say where a proof comes from, each with the default method for it."""
 
 
 def methods_with(key: str) -> Iterator[AuthMethod]:

@@ -1,6 +1,5 @@
 """The certificate that a client shows in TLS (RFC 8705 section 2)."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ class CertificateFiles:
     """A certificate and its private key, each a PEM file, as a source of secrets.
 
     With `must_be_current` an expired certificate is refused here, because no server that checks
-    its issuer takes it; a self-signed one is known by its key, so its dates are the server's.
+    its issuer takes it; a self-signed one is known by its key, so the server judges its dates.
     """
 
     certificate_file: str
@@ -60,10 +59,8 @@ def content(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(MAX_SECRET_BYTES)
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise _unusable(
-            f"the file {path} cannot be read ({reason}); check the path and its permissions"
-        ) from None
+        reason = f"cannot be read ({error.strerror}); check the path and its permissions"
+        raise _unusable(f"the file {path} {reason}") from None
 
 
 def _parsed(path: str, parse: Callable[[bytes], T], pem: bytes) -> T:

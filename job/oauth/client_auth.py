@@ -1,8 +1,8 @@
-"""How the client proves itself. Each method is a requests AuthBase, so the exchange knows none.
+"""How the client proves itself: each method is an AuthBase of requests.
 
-Exactly one method is used per request (RFC 6749 section 2.3). A secret is asked for at each call
-and never kept: a rotated secret is used from the next request on. A certificate that is shown in
-TLS is the transport's, so that its methods are `ClientIdOnly` here.
+Exactly one method is used per request (RFC 6749 section 2.3). A secret is read at each call and
+never kept: a rotated secret is used from the next request on. The transport shows certificates in
+TLS, so those methods are `ClientIdOnly` here.
 """
 
 import base64
@@ -24,9 +24,9 @@ BasicEncoding = Literal["form", "raw"]
 class ClientSecretBasic(AuthBase):
     """HTTP Basic with the client's credentials (RFC 6749 section 2.3.1).
 
-    `form` encodes id and secret as the RFC demands, before they are joined; `raw` joins their
-    UTF-8 bytes as they are, for servers that never decode. `scheme` is what a server calls it that
-    has another name for it. Nothing goes into the body.
+    `form` encodes id and secret before they are joined, as the RFC demands; `raw` joins their UTF-8
+    bytes as they are, for servers that never decode. `scheme` is for servers that call Basic
+    something else. Nothing goes into the body.
     """
 
     client_id: str
@@ -48,8 +48,8 @@ class ClientSecretBasic(AuthBase):
 class ClientSecretPost(AuthBase):
     """The client's credentials as parameters of the request (RFC 6749 section 2.3.1).
 
-    They stand in the URL only if all parameters do, because the server takes them nowhere else.
-    `id_param` and `secret_param` are what the server calls them; an empty name leaves one out.
+    They are in the URL only if all parameters are. `id_param` and `secret_param` are what the
+    server calls them; an empty name leaves one out.
     """
 
     client_id: str
@@ -67,7 +67,7 @@ class ClientSecretPost(AuthBase):
 class ClientAssertion(AuthBase):
     """A JWT about the client as a parameter (RFC 7521 section 4.2, RFC 7523 section 2.2).
 
-    The client id is sent too where there is one, because Entra wants it.
+    The client id is sent too, if there is one, because Entra wants it.
     """
 
     client_id: str
@@ -86,7 +86,7 @@ class ClientAssertion(AuthBase):
 
 @dataclass(frozen=True)
 class AssertionGrant(AuthBase):
-    """A JWT that is the grant itself (RFC 7523 section 2.1): it stands for the client, too."""
+    """A JWT that is the grant itself (RFC 7523 section 2.1) and also identifies the client."""
 
     assertion: Callable[[], Secret]
 
@@ -97,7 +97,7 @@ class AssertionGrant(AuthBase):
 
 @dataclass(frozen=True)
 class BearerAssertion(AuthBase):
-    """A JWT in the Authorization header, as GitHub wants it of its apps; the body says nothing."""
+    """A JWT in the Authorization header, as GitHub wants it from its apps; the body is empty."""
 
     assertion: Callable[[], Secret]
 
@@ -111,8 +111,8 @@ class BearerAssertion(AuthBase):
 class ClientIdOnly(AuthBase):
     """The client's name alone, for `none`, and for TLS with a certificate (RFC 8705 section 2).
 
-    `proof` is what TLS will show, if anything; it is asked so that what is wrong with it is told
-    before a connection is made.
+    `proof` reads what TLS will show, if anything, so that a fault in it is reported before a
+    connection is made.
     """
 
     client_id: str

@@ -1,31 +1,28 @@
-"""The metadata of an issuer, asked for when needed and kept for a while."""
+"""The metadata of an issuer, read when needed and kept for a while."""
 
 import copy
 import threading
-from collections.abc import Callable
 
 from job.core.clock import Clock
-from job.core.errors import ExchangeError, RequestRejected
-from job.core.ports import TokenSource
-from job.core.tokens import Token
+from job.core.errors import ExchangeError
 from job.http.transport import Transport
 from job.oauth.metadata import Metadata, metadata_of, places_of
 from job.oauth.request import get_request
 from job.oauth.token_response import TokenResponse
 
 MAX_AGE_S = 3_600.0
-"""Endpoints move rarely, and when one refuses a client the metadata is asked for again at once."""
+"""Endpoints move rarely, and when one refuses a client the metadata is read again at once."""
 KEPT_S = 300.0
-"""How long what was known before is used without asking, after asking has failed."""
+"""How long older metadata is used without another try, after a try has failed."""
 AGAIN_S = 5.0
-"""The least time between two failures: many tokens may wait for one issuer."""
+"""The shortest time between two failures: many tokens may wait for one issuer."""
 
 
 class Discovery:
-    """The metadata of one issuer. Threads may share it; one at a time asks."""
+    """The metadata of one issuer. Threads may share it; one at a time reads it."""
 
     def __init__(self, issuer: str, transport: Transport, clock: Clock) -> None:
-        """Ask nothing yet."""
+        """Read nothing yet."""
         self._issuer = issuer
         self._transport = transport
         self._clock = clock
@@ -35,20 +32,20 @@ class Discovery:
         self._ask_at = float("-inf")
 
     def metadata(self) -> Metadata:
-        """Return what is known of the issuer, asked for again when it is an hour old.
+        """Return the metadata, read again when it is an hour old.
 
-        Where that fails, what was known before still counts; without such, raises ExchangeError.
+        If that fails, the older metadata still counts; without any, raises ExchangeError.
         """
         with self._lock:
             if self._clock().boot >= self._ask_at:
                 self._ask()
             if self._known is None:
-                # A copy, for threads that share an exception share its traceback.
+                # A copy, because threads that share an exception share its traceback.
                 raise copy.copy(self._failed)
             return self._known
 
     def doubt(self, metadata: Metadata) -> None:
-        """Have the metadata asked for again, because its endpoint refused a request."""
+        """Have the metadata read again, because its endpoint refused a request."""
         with self._lock:
             if metadata is self._known:
                 self._ask_at = self._clock().boot
@@ -63,7 +60,7 @@ class Discovery:
         self._ask_at = self._clock().boot + wait_s
 
     def _found(self) -> Metadata:
-        """Return the metadata of the first place that has it; else raise what is most telling."""
+        """Return the metadata of the first place that has it; else raise the clearest reason."""
         failures: list[ExchangeError] = []
         for place in places_of(self._issuer):
             try:
@@ -72,35 +69,10 @@ class Discovery:
                 failures.append(error)
                 if error.retryable:
                     break
-        # "Not here" is told only if no place tells more.
+        # "Not here" is raised only if no place gives a better reason.
         raise next((error for error in failures if error.code != "no_metadata"), failures[0])
 
     def _read(self, place: str) -> Metadata:
         sent_at = self._clock().wall
         reply = self._transport.send(get_request(place))
         return metadata_of(self._issuer, place, TokenResponse(*reply, sent_at))
-
-
-class DiscoveredSource:
-    """A source of tokens whose endpoint the issuer's metadata names."""
-
-    def __init__(self, discovery: Discovery, make: Callable[[Metadata], TokenSource]) -> None:
-        """Ask nothing yet; `make` builds the source that goes with the metadata."""
-        self._discovery = discovery
-        self._make = make
-        self._made: tuple[Metadata, TokenSource] | None = None
-
-    def fetch(self) -> Token:
-        """Return a new token; raises ExchangeError, also for metadata that can't be had."""
-        metadata = self._discovery.metadata()
-        if self._made is None or self._made[0] != metadata:
-            self._made = (metadata, self._make(metadata))
-        try:
-            return self._made[1].fetch()
-        except RequestRejected:
-            self._discovery.doubt(metadata)
-            raise
-
-    def changed(self) -> bool:
-        """Tell whether a request that was rejected is worth another try before its time."""
-        return self._made is not None and self._made[1].changed()

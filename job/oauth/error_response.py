@@ -1,11 +1,12 @@
-"""Why there is no token: every way a server says no, and who has to act. Pure."""
+"""Why there is no token: every way in which a server refuses, and who has to act. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from job.core.errors import EndpointUnavailable, ExchangeError, RequestRejected, ResponseInvalid
-from job.oauth.token_response import TokenResponse, http_date, number_of
+from job.oauth.settings import AuthMethod
+from job.oauth.token_response import SUCCESS, TokenResponse, http_date, number_of
 
 TEXT_LENGTH = 200
 SEARCHED_LENGTH = 4096
@@ -21,6 +22,7 @@ DPOP_WANTED = (
     "the server wants proofs of possession (DPoP), which freshtoken does not make; check whether "
     "this client may have Bearer tokens"
 )
+SCOPE_REFUSED = "the server does not know or does not allow the requested scope; correct scope"
 # RFC 6749 section 5.2, RFC 8707 section 2, RFC 9449 sections 5 and 8, and what servers made of
 # them: an operator has to act.
 REJECTED_CODES: Mapping[str, str] = {
@@ -30,10 +32,8 @@ REJECTED_CODES: Mapping[str, str] = {
     "allow it in the client's settings at the server",
     "unsupported_grant_type": "the server does not offer this grant at this address; "
     "check token_url and grant_type",
-    "invalid_scope": "the server does not know or does not allow the requested scope; "
-    "correct scope",
-    "scope_invalid": "the server does not know or does not allow the requested scope; "
-    "correct scope",
+    "invalid_scope": SCOPE_REFUSED,
+    "scope_invalid": SCOPE_REFUSED,
     "invalid_request": "the server cannot use the request; check auth_method, and whether scope, "
     "audience, resource or extra_params is missing or wrong",
     "invalid_grant": "the server refuses the grant; check the client's permissions and "
@@ -47,11 +47,15 @@ REJECTED_CODES: Mapping[str, str] = {
     "access_denied": "the server denies access; check the client secret, the audience and the "
     "client's permissions",
 }
+KNOWN_CODES: Mapping[str, str] = {**TRANSIENT_CODES, **REJECTED_CODES}
 # Codes that say nothing about the reason: with these, a text about too many requests is believed.
 VAGUE_CODES = frozenset({"invalid_request", "invalid_grant", "access_denied"})
 
 UNAUTHORIZED = 401
-TRANSIENT_STATUSES = frozenset({408, 425, 429})
+REDIRECTIONS = range(300, 400)
+ERRORS = range(400, 600)
+PERMANENT = frozenset(range(200, 500)) - {408, 425, 429}
+"""The statuses that do not pass by themselves."""
 STATUS_SENTENCES: Mapping[int, str] = {
     401: "the server does not accept this client; check client id, secret and auth_method",
     403: "the server forbids the request; check the client secret and the client's permissions",
@@ -62,15 +66,6 @@ STATUS_SENTENCES: Mapping[int, str] = {
     429: TRANSIENT_CODES["rate_limited"],
 }
 
-METHODS = (
-    "client_secret_basic",
-    "client_secret_post",
-    "client_secret_jwt",
-    "private_key_jwt",
-    "tls_client_auth",
-    "self_signed_tls_client_auth",
-    "none",
-)
 NOTABLE_SKEW_S = 30.0
 MAX_NUMBER = 10**10
 
@@ -78,23 +73,11 @@ _CODE = re.compile(r"[a-z_]{1,40}")
 _CODE_NAMES = ("error", "code", "errcode", "error_code", "errorCode", "type", "name")
 _NUMBER_NAMES = (*_CODE_NAMES[:5], "status", "status_code", "statusCode")
 _HINT_NAMES = ("error_hint", "error_description")
-_TEXT_NAMES = (
-    *_HINT_NAMES,
-    "errorDescription",
-    "message",
-    "Message",
-    "msg",
-    "errmsg",
-    "error_message",
-    "errorMessage",
-    "error_msg",
-    "errorSummary",
-    "faultstring",
-    "detail",
-    "description",
-    "reason",
-    "title",
-)
+_OTHER_TEXT_NAMES = """
+    errorDescription message Message msg errmsg error_message errorMessage error_msg errorSummary
+    faultstring detail description reason title
+"""
+_TEXT_NAMES = (*_HINT_NAMES, *_OTHER_TEXT_NAMES.split())
 _HOLDERS = ("response", "error", "data", "result", "fault", "status", "meta")
 _FAILED = frozenset({"error", "fail", "failed", "failure"})
 _FINE = re.compile(r"ok|success\w*|true|[\d.+-]*", re.IGNORECASE)
@@ -127,27 +110,29 @@ def error_response_of(
     server's own description follows, masked and cut. `error_debug` and bodies never enter it.
     `signed`: the request held an assertion, so that a wrong clock may be the reason.
     """
-    if 300 <= answer.status < 400:  # noqa: PLR2004  # the range that HTTP defines
+    if answer.status in REDIRECTIONS:
         return _redirected(answer)
     members = members or {}
     said = _text_of(members)
     searched = (said if members else answer.body.decode(errors="replace"))[:SEARCHED_LENGTH]
-    status, code = _verdict(answer, members, searched)
+    status, code = _status_and_code(answer, members, searched)
     kind = _kind_of(status, code)
     sentence = _advice(members) or _sentence(status, code)
     if signed and kind is RequestRejected and abs(answer.skew_s) > NOTABLE_SKEW_S:
-        sentence += _about_clocks(answer.skew_s)
+        side = "behind" if answer.skew_s > 0 else "ahead of"
+        sentence += (
+            f"; this machine's clock is {abs(answer.skew_s):.0f} s {side} the server's, and an "
+            "assertion holds times: set the clock first"
+        )
     return _error(kind, code, sentence, answer, said)
 
 
-def _verdict(answer: TokenResponse, members: Mapping[str, Any], text: str) -> tuple[int, str]:
-    """Return the status that counts and a code.
-
-    With a status of success the body's number is what counts: some servers answer everything with
-    HTTP 200.
-    """
-    number = _number_of(members) if answer.succeeded else None
-    status = number if number and 400 <= number < 600 else answer.status  # noqa: PLR2004  # HTTP's ranges
+def _status_and_code(
+    answer: TokenResponse, members: Mapping[str, Any], text: str
+) -> tuple[int, str]:
+    """Return the status that counts, and a code; some servers answer everything with HTTP 200."""
+    number = _number_of(members) if answer.succeeded else 0
+    status = number if number in ERRORS else answer.status
     code = answer.show(_code_of(members), TEXT_LENGTH)
     if _is_throttled(status, code, text):
         return status, "rate_limited"
@@ -161,27 +146,25 @@ def _verdict(answer: TokenResponse, members: Mapping[str, Any], text: str) -> tu
 
 
 def _is_misnamed(status: int, code: str, text: str) -> bool:
-    """Tell whether a code stands for a wrong secret, though it means something else.
+    """Tell whether a code that means something else stands for a wrong secret.
 
-    ServiceNow calls it a server_error, with 401, and Keycloak an unauthorized_client.
+    ServiceNow calls that server_error, with HTTP 401, and Keycloak unauthorized_client.
     """
     if code == "unauthorized_client":
         return _WRONG_CLIENT.search(text) is not None
     return status == UNAUTHORIZED and code in TRANSIENT_CODES
 
 
-def _code_without_a_name(
-    answer: TokenResponse, members: Mapping[str, Any], number: int | None
-) -> str:
+def _code_without_a_name(answer: TokenResponse, members: Mapping[str, Any], number: int) -> str:
     if not answer.succeeded:
         return f"http_{answer.status}"
-    if number is not None:
+    if number:
         return f"error_{number}"
     return "refused" if _is_denied(members) else "no_access_token"
 
 
 def _is_denied(members: Mapping[str, Any]) -> bool:
-    """Tell whether the body says no, without any code that says why."""
+    """Tell whether the body states a failure without a code for the reason."""
     failed = any(str(members.get(name)).lower() in _FAILED for name in ("status", "result"))
     unsuccessful = any(members.get(name) is False for name in ("success", "ok"))
     codes = _strings(members, ("code", "errorCode", "error_code"))
@@ -190,32 +173,20 @@ def _is_denied(members: Mapping[str, Any]) -> bool:
 
 
 def _advice(members: Mapping[str, Any]) -> str:
-    """Return a sentence with the very setting that mends it, if the server tells enough."""
+    """Return a sentence that names the setting to change, if the server says enough."""
     for text in _strings(members, _HINT_NAMES):
         found = _OTHER_METHOD.search(text[:SEARCHED_LENGTH])
-        if found and found[1] in METHODS:
-            return (
-                "the server takes another auth_method of this client; "
-                f'set auth_method = "{found[1]}"'
-            )
+        if found and found[1] in get_args(AuthMethod):
+            what = "the server takes another auth_method of this client"
+            return f'{what}; set auth_method = "{found[1]}"'
         if _NOT_DECODED.search(text[:SEARCHED_LENGTH]):
-            return (
-                "the server decodes the credentials in the Authorization header; "
-                'set basic_encoding = "form"'
-            )
+            what = "the server decodes the credentials in the Authorization header"
+            return f'{what}; set basic_encoding = "form"'
     return ""
 
 
-def _about_clocks(skew_s: float) -> str:
-    side = "behind" if skew_s > 0 else "ahead of"
-    return (
-        f"; this machine's clock is {abs(skew_s):.0f} s {side} the server's, and an assertion "
-        "holds times: set the clock first"
-    )
-
-
-def retry_after(answer: TokenResponse) -> float | None:
-    """Return the server's wish (RFC 9110 section 10.2.3) in seconds, or None if it is no wish.
+def _retry_after(answer: TokenResponse) -> float | None:
+    """Return the Retry-After of an answer (RFC 9110 section 10.2.3) in seconds, or None.
 
     A date is measured against the answer's own Date, so that no clock of ours matters.
     """
@@ -235,11 +206,11 @@ def _error(
     shown = answer.show(said, TEXT_LENGTH)
     if shown:
         message += f"; the server says: {shown}"
-    return kind(code, message, http_status=answer.status, retry_after=retry_after(answer))
+    return kind(code, message, http_status=answer.status, retry_after=_retry_after(answer))
 
 
 def _redirected(answer: TokenResponse) -> ExchangeError:
-    """Refuse to follow: the client secret would travel along."""
+    """Refuse to follow, because the client secret would be sent along."""
     place = answer.headers.get("location", "").partition("?")[0]
     sentence = "the server redirects, which is never followed; set token_url to the final address"
     if _PLACE.fullmatch(place):
@@ -248,27 +219,22 @@ def _redirected(answer: TokenResponse) -> ExchangeError:
 
 
 def _kind_of(status: int, code: str) -> type[ExchangeError]:
-    if status in TRANSIENT_STATUSES or not 200 <= status < 500:  # noqa: PLR2004  # HTTP's ranges
-        return EndpointUnavailable
-    if code in TRANSIENT_CODES:
+    if status not in PERMANENT or code in TRANSIENT_CODES:
         return EndpointUnavailable
     return ResponseInvalid if code == "no_access_token" else RequestRejected
 
 
 def _sentence(status: int, code: str) -> str:
-    for known in (TRANSIENT_CODES, REJECTED_CODES):
-        if code in known:
-            return known[code]
     if code == "no_access_token":
         return "the answer holds no access_token; check token_url"
-    passes = _kind_of(status, code) is EndpointUnavailable
+    passes = status not in PERMANENT
     usual = "the server cannot answer now" if passes else "the server refuses the request as it is"
-    return STATUS_SENTENCES.get(status, usual)
+    return KNOWN_CODES.get(code) or STATUS_SENTENCES.get(status, usual)
 
 
 def _is_throttled(status: int, code: str, text: str) -> bool:
-    """Tell a rate limit in disguise: some servers say it with 200, 400 or 403 and a sentence."""
-    if not (200 <= status < 300 or status in (400, 403)):  # noqa: PLR2004  # HTTP's ranges
+    """Tell whether this is a rate limit: some servers say so with 200, 400 or 403 and a text."""
+    if status not in (*SUCCESS, 400, 403):
         return False
     if code in TRANSIENT_CODES or code in REJECTED_CODES.keys() - VAGUE_CODES:
         return False
@@ -284,13 +250,13 @@ def _code_of(members: Mapping[str, Any]) -> str:
     if isinstance(error, str) and _CODE.fullmatch(error):
         return error
     for value in _strings(members, _CODE_NAMES):
-        if value.lower() in TRANSIENT_CODES or value.lower() in REJECTED_CODES:
+        if value.lower() in KNOWN_CODES:
             return value.lower()
     return ""
 
 
 def _text_of(members: Mapping[str, Any]) -> str:
-    """Return what the server says for people, or an error member that is no code."""
+    """Return what the server says to people, which may also be in the `error` member."""
     said = next(_strings(members, _TEXT_NAMES), "")
     error = members.get("error")
     if said or not isinstance(error, str) or _CODE.fullmatch(error):
@@ -298,14 +264,14 @@ def _text_of(members: Mapping[str, Any]) -> str:
     return error
 
 
-def _number_of(members: Mapping[str, Any]) -> int | None:
-    """Return the first number that stands for an error, as 0 and 200 never do."""
+def _number_of(members: Mapping[str, Any]) -> int:
+    """Return the first number that stands for an error, as 0 and 200 never do, or 0."""
     for holder in _holders(members):
         for name in _NUMBER_NAMES:
             number = number_of(holder.get(name))
-            if number and not 200 <= number < 300 and abs(number) < MAX_NUMBER:  # noqa: PLR2004  # HTTP's range
+            if number and number not in SUCCESS and abs(number) < MAX_NUMBER:
                 return int(number)
-    return None
+    return 0
 
 
 def _strings(members: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:

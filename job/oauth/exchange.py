@@ -1,4 +1,4 @@
-"""The client credentials grant (RFC 6749 section 4.4), whatever a server calls it: one token."""
+"""The client credentials grant (RFC 6749 section 4.4), whatever a server calls it."""
 
 import re
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from job.core.secret import Secret
 from job.core.tokens import Token
 from job.credentials.watched import WatchedSecret
 from job.http.transport import Transport
-from job.oauth.introspection import introspected
+from job.oauth.expiry import introspected
 from job.oauth.request import TokenRequest, prepared
 from job.oauth.response import read_token
 from job.oauth.token_response import ResponseRules, TokenResponse
@@ -25,7 +25,7 @@ _ASSERTION = re.compile(r"(?<![\w-])e[wy][\w-]+\.[\w-]+\.[\w-]+")
 class ClientCredentials:
     """A source of tokens: each fetch is one exchange with the token endpoint.
 
-    A token whose answer tells no lifetime is looked up at `introspection_url`, if that is set.
+    If the answer gives no lifetime, `introspection_url` is asked for it, where that is set.
     """
 
     request: TokenRequest
@@ -56,14 +56,17 @@ class ClientCredentials:
 
     def _looked_up(self, token: Token) -> Token:
         """Return the token with the server's expiry, or as it was, with a note on the reason."""
-        value = token.access_token.reveal()
-        params = (("token", value), ("token_type_hint", "access_token"))
-        asked = TokenRequest(self.introspection_url, params, self.request.headers)
         try:
-            return introspected(token, self.ask(asked, token.access_token))
+            return introspected(token, self.introspect(token))
         except ExchangeError as error:
             notes = (token.note, f"default_lifetime counts, for the expiry is not known: {error}")
             return replace(token, note="; ".join(filter(None, notes)))
+
+    def introspect(self, token: Token) -> TokenResponse:
+        """Ask `introspection_url` about a token (RFC 7662 section 2.1); raises an ExchangeError."""
+        params = (("token", token.access_token.reveal()), ("token_type_hint", "access_token"))
+        asked = TokenRequest(self.introspection_url, params, self.request.headers)
+        return self.ask(asked, token.access_token)
 
     def ask(self, asked: TokenRequest, *secrets: Secret) -> TokenResponse:
         """Send a request with the client's proof and return the answer; raises an ExchangeError.

@@ -1,17 +1,22 @@
 """How long a token lives: which of the server's claims is believed. Pure."""
 
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from job.core.errors import ResponseInvalid
-from job.oauth.jwt_claims import claims_of
+from job.core.json_object import claims_of
+from job.core.tokens import Token
+from job.oauth.error_response import error_response_of
 from job.oauth.token_response import (
     ResponseRules,
     TokenResponse,
     around,
     at,
     http_date,
+    members_of,
     number_of,
 )
 
@@ -22,32 +27,20 @@ FIRST_MILLISECONDS = 100_000_000_000
 """As seconds this is the year 5138: an instant from here on is in milliseconds."""
 
 # These are a lifetime with some servers and an instant with others: the size tells.
-EITHER = (
-    "expires",
-    "expire",
-    "expiration",
-    "expiry",
-    "expires_time",
-    "expire_time",
-    "expireTime",
-    "expiry_time",
-    "expiryTime",
-    "expirationTime",
-)
-RELATIVE = (
-    "expires_in",
-    "expiresIn",
-    "expire_in",
-    "expireIn",
-    "expires_in_seconds",
-    "expiresInSeconds",
-    "access_token_validity",
-    *EITHER,
-)
+_EITHER = """
+    expires expire expiration expiry expires_time expire_time expireTime expiry_time expiryTime
+    expirationTime
+"""
+_RELATIVE = """
+    expires_in expiresIn expire_in expireIn expires_in_seconds expiresInSeconds
+    access_token_validity
+"""
+EITHER = tuple(_EITHER.split())
+RELATIVE = (*_RELATIVE.split(), *EITHER)
 ABSOLUTE = ("expires_at", "expiresAt", "expires_on", "expiresOn", *EITHER)
 
 
-class Lifetime(NamedTuple):
+class TokenLifetime(NamedTuple):
     """The believed lifetime in seconds, at least 1, and where it comes from."""
 
     seconds: float
@@ -56,29 +49,28 @@ class Lifetime(NamedTuple):
 
 def lifetime_of(
     token: str, members: Mapping[str, Any], answer: TokenResponse, rules: ResponseRules
-) -> Lifetime:
+) -> TokenLifetime:
     """Return the lifetime of a token from the moment before its request was sent.
 
     The order of trust: the configured `lifetime`; a relative field (RFC 6749 section 5.1), which
     no clock can falsify; an absolute field, measured by the server's clock; `default_lifetime`.
     The `exp` of a JWT, where asked for, only ever shortens the first three, or stands in for
-    them. A claim that is no number, or over ten years, is not believed and the next one is asked.
-    A configured `expiry_path` is the only field that counts; its size tells a lifetime from an
-    instant.
-    Raises ResponseInvalid when a believable claim says that the token is already dead.
+    them. A claim that is not a number, or over ten years, is skipped. A configured `expiry_path` is
+    the only field that counts; its size tells a lifetime from an instant. Raises ResponseInvalid
+    when a believable claim says that the token has already expired.
     """
-    claims = (
-        _configured(rules) or _told(members, answer, rules),
-        _jwt(token, answer) if rules.jwt_expiry else None,
-    )
-    believed = [one for one in claims if one is not None]
-    return min(believed, default=Lifetime(rules.default_lifetime, "default"))
+    if rules.lifetime is None:
+        stated = _stated(members, answer, rules)
+    else:
+        stated = TokenLifetime(rules.lifetime, "lifetime")
+    claims = (stated, _jwt(token, answer) if rules.jwt_expiry else None)
+    return min(filter(None, claims), default=TokenLifetime(rules.default_lifetime, "default"))
 
 
 def remaining(value: object, answer: TokenResponse) -> float | None:
     """Return the seconds from an answer to an instant in it, by the server's clock, at least 1.
 
-    None for what is no instant or over ten years away; raises ResponseInvalid for what is over.
+    None if it is not an instant, or over ten years away; raises ResponseInvalid if it has passed.
     """
     instant = _instant(value)
     if instant is None or instant - answer.server_time > TEN_YEARS_S:
@@ -93,14 +85,31 @@ def remaining(value: object, answer: TokenResponse) -> float | None:
     return seconds
 
 
-def _configured(rules: ResponseRules) -> Lifetime | None:
-    return None if rules.lifetime is None else Lifetime(rules.lifetime, "lifetime")
+def introspected(token: Token, answer: TokenResponse) -> Token:
+    """Return the token with the expiry that an introspection answer gives (RFC 7662 section 2.2).
+
+    Raises ExchangeError for an answer without one, or that calls the token inactive: servers also
+    say that to a client that may not ask.
+    """
+    members = members_of(answer.body) or {}
+    if not answer.succeeded:
+        raise error_response_of(answer, members)
+    seconds = remaining(members.get("exp"), answer)
+    if members.get("active") is not True or seconds is None:
+        raise ResponseInvalid(
+            "no_expiry",
+            "introspection does not tell when the token expires; check introspection_url, and "
+            "whether the client may introspect its tokens",
+            http_status=answer.status,
+        )
+    expires_at = math.floor(answer.sent_at + seconds)
+    return replace(token, expires_at=expires_at, expiry_source="introspection")
 
 
-def _told(
+def _stated(
     members: Mapping[str, Any], answer: TokenResponse, rules: ResponseRules
-) -> Lifetime | None:
-    """Return the lifetime that the answer tells, beside the token or at its top."""
+) -> TokenLifetime | None:
+    """Return the lifetime that the answer states, beside the token or at its top."""
     layers = around(members, rules.token_path)
     if rules.expiry_path:
         layers = ({EITHER[0]: at(members, rules.expiry_path)},)
@@ -108,34 +117,34 @@ def _told(
     return next(filter(None, lives), None)
 
 
-def _relative(members: Mapping[str, Any], unit_s: float) -> Lifetime | None:
+def _relative(members: Mapping[str, Any], unit_s: float) -> TokenLifetime | None:
     for value in _values(members, RELATIVE):
         count = number_of(value)
         if count is None or count * unit_s > TEN_YEARS_S:
             continue
-        number = count * unit_s
-        if number < 1:
+        seconds = count * unit_s
+        if seconds < 1:
             raise ResponseInvalid(
                 "expires_in_not_positive",
-                f"the server gives the token a life of {number:g} s, so it is not published; "
+                f"the server gives the token a life of {seconds:g} s, so it is not published; "
                 "if this provider means that it never expires, set `lifetime`",
             )
-        return Lifetime(number, "expires_in")
+        return TokenLifetime(seconds, "expires_in")
     return None
 
 
-def _absolute(members: Mapping[str, Any], answer: TokenResponse) -> Lifetime | None:
+def _absolute(members: Mapping[str, Any], answer: TokenResponse) -> TokenLifetime | None:
     for value in _values(members, ABSOLUTE):
         seconds = remaining(value, answer)
         if seconds is not None:
-            return Lifetime(seconds, "expires_at")
+            return TokenLifetime(seconds, "expires_at")
     return None
 
 
-def _jwt(token: str, answer: TokenResponse) -> Lifetime | None:
+def _jwt(token: str, answer: TokenResponse) -> TokenLifetime | None:
     """Read `exp` (RFC 7519 section 4.1.4) without verifying it: only the lifetime matters here."""
     seconds = remaining((claims_of(token) or {}).get("exp"), answer)
-    return None if seconds is None else Lifetime(seconds, "jwt")
+    return None if seconds is None else TokenLifetime(seconds, "jwt")
 
 
 def _values(members: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[Any]:

@@ -5,7 +5,6 @@ client has such a key is exchanged. Their exceptions end here; what they say may
 """
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from job.core.errors import SecretUnavailable
+from job.core.json_object import json_object
 from job.core.secret import Secret
 
 # RFC 7518 sections 3.2 and 3.3.
@@ -54,7 +54,7 @@ class SigningKey:
 
 
 def mac_key(secret: Secret, algorithm: str | None) -> SigningKey:
-    """Return a client secret as a key, for HS256 unless told otherwise.
+    """Return a client secret as a key, for HS256 by default.
 
     Raises SecretUnavailable for a secret that is shorter than the hash (RFC 7518 section 3.2).
     """
@@ -77,9 +77,12 @@ def private_key(
 
     Without an algorithm the JWK's counts, else what the key can do. `key_id` wins over the one in
     the JSON. A `certificate` (PEM) is named by its thumbprint (RFC 7515 section 4.1.8). Raises
-    SecretUnavailable for what is no private key, is encrypted, or can't sign that way.
+    SecretUnavailable if it is not a private key, is encrypted, or can't sign that way.
     """
-    members = _members(text.reveal())
+    is_json = text.reveal().lstrip().startswith("{")
+    members = json_object(text.reveal()) if is_json else {}
+    if members is None:
+        raise _unusable("looks like JSON but cannot be parsed; give one JWK, or PEM")
     if "kty" in members:
         key, named = _from_jwk(members), members.get("kid")
         algorithm = algorithm or members.get("alg")
@@ -100,7 +103,7 @@ def load_private_key(pem: bytes) -> Any:  # noqa: ANN401  # cryptography's own u
     except TypeError:
         what = "is encrypted; decrypt it with `openssl pkey -in OLD -out NEW` and guard the file"
     except (ValueError, UnsupportedAlgorithm):
-        what = "is no private key in PEM that can be read; it begins with -----BEGIN PRIVATE KEY"
+        what = "is not a readable private key in PEM, which begins with -----BEGIN PRIVATE KEY"
         what += " (a certificate or public key is not enough)"
     raise ValueError(what)
 
@@ -110,7 +113,7 @@ def load_certificate(pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError:
-        what = "is no certificate in PEM that can be read; it begins with -----BEGIN CERTIFICATE"
+        what = "is not a readable certificate in PEM, which begins with -----BEGIN CERTIFICATE"
     raise ValueError(what)
 
 
@@ -120,16 +123,6 @@ def is_of(certificate: x509.Certificate, key: Any) -> bool:  # noqa: ANN401  # a
     der = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     same: bool = ours.public_bytes(*der) == theirs.public_bytes(*der)
     return same
-
-
-def _members(text: str) -> Mapping[str, Any]:
-    """Return the members of a JSON object, none for anything else."""
-    try:
-        parsed = json.loads(text) if text.lstrip().startswith("{") else {}
-    except (ValueError, RecursionError):
-        raise _unusable("is no JSON that can be read; give one JWK, or PEM") from None
-    members: Mapping[str, Any] = parsed
-    return members
 
 
 def _from_pem(text: str) -> PrivateKey:
@@ -147,7 +140,7 @@ def _from_jwk(members: Mapping[str, Any]) -> PrivateKey:
     try:
         key: PrivateKey = jwt.PyJWK({**members, "alg": None}).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
-        raise _unusable("is a JWK that can't be read; make it anew") from None
+        raise _unusable("is a JWK that can't be read; create it again") from None
     return key
 
 

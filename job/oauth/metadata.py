@@ -1,12 +1,12 @@
 """What an authorization server says about itself (RFC 8414 section 2). Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from job.core.errors import ExchangeError, RequestRejected
-from job.oauth.error_response import TRANSIENT_STATUSES, error_response_of
+from job.oauth.error_response import PERMANENT, error_response_of
 from job.oauth.token_response import TokenResponse, members_of
 
 DEFAULT_METHODS = ("client_secret_basic",)
@@ -47,8 +47,8 @@ def places_of(issuer: str) -> tuple[str, ...]:
 def metadata_of(issuer: str, place: str, answer: TokenResponse) -> Metadata:
     """Return the metadata in an answer.
 
-    Raises an ExchangeError for an answer that is none, and for one whose `issuer` is not the very
-    text that was configured: such a document must not be used (RFC 8414 section 3.3).
+    Raises an ExchangeError for an answer without any, and for one whose `issuer` is not exactly the
+    configured text: such a document must not be used (RFC 8414 section 3.3).
     """
     members = members_of(answer.body)
     if not answer.succeeded:
@@ -77,10 +77,9 @@ def metadata_of(issuer: str, place: str, answer: TokenResponse) -> Metadata:
 
 
 def _refused(answer: TokenResponse, members: Mapping[str, Any] | None, place: str) -> ExchangeError:
-    """Return why there is no document: what may pass by itself keeps its own words."""
+    """Return why there is no document; what may pass by itself is told as the server says it."""
     error = error_response_of(answer, members)
-    passes = answer.status in TRANSIENT_STATUSES or not 200 <= answer.status < 500  # noqa: PLR2004  # HTTP's ranges
-    if error.retryable and passes:
+    if error.retryable and answer.status not in PERMANENT:
         return error
     return RequestRejected(
         "no_metadata",
@@ -112,10 +111,5 @@ def _is_usable(url: str, schemes: set[str]) -> bool:
 
 
 def _texts(members: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    return tuple(_only_texts(members.get(name)))
-
-
-def _only_texts(value: object) -> Iterator[str]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, str):
-            yield item
+    items = members.get(name)
+    return tuple(i for i in items if isinstance(i, str)) if isinstance(items, list) else ()

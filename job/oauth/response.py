@@ -1,4 +1,4 @@
-"""Pure: the bytes of an answer become a Token or a typed refusal, with every provider's oddity."""
+"""The bytes of an answer become a Token or a typed refusal, with each provider's quirks. Pure."""
 
 import json
 import math
@@ -40,8 +40,8 @@ def read_token(answer: TokenResponse, rules: ResponseRules) -> Token:
     """Return the token of an answer (RFC 6749 section 5.1).
 
     Raises EndpointUnavailable, RequestRejected or ResponseInvalid, and nothing else, whatever
-    the bytes. An answer that names an error is one, even with a token and HTTP 200. Members that
-    we don't know, and a refresh token, are ignored.
+    the bytes. An answer that names an error is an error, even with a token and HTTP 200. Unknown
+    members and a refresh token are ignored.
     """
     members = members_of(answer.body)
     given = at(members or {}, rules.token_path)
@@ -70,7 +70,7 @@ def read_token(answer: TokenResponse, rules: ResponseRules) -> Token:
 
 
 def _guarded(answer: TokenResponse, value: object) -> TokenResponse:
-    """Return the answer with its own token among what no message shows."""
+    """Return the answer with its own token among the values that no message shows."""
     known = (Secret(value),) if isinstance(value, str) else ()
     return replace(answer, secrets=(*answer.secrets, *known))
 
@@ -126,7 +126,7 @@ def _token_type(answer: TokenResponse, fields: Mapping[str, Any], rules: Respons
     """Return "Bearer", or the configured type.
 
     A token whose type we don't understand must not be used (section 7.1), and one that is bound
-    to a key (RFC 9449) is of no use to readers whatever it is called.
+    to a key (RFC 9449) is useless to readers, whatever it is called.
     """
     value = fields.get("token_type", fields.get("tokenType"))
     if isinstance(value, str) and value.strip().lower() == "dpop":

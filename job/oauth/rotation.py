@@ -16,8 +16,8 @@ BLAMES_THE_CLIENT = ("invalid_client", "http_403")
 class RotatingSource:
     """A source whose next secret is tried, in the same fetch, when the server refuses one.
 
-    The one that has worked is tried first the next time. `again` counts a further request, and
-    tells whether the limits allow it.
+    The one that worked is tried first the next time. `again` counts a further request, and tells
+    whether the limits allow it.
     """
 
     def __init__(
@@ -45,16 +45,14 @@ class RotatingSource:
             else:
                 return replace(token, secret_position=self._secret.position)
             self._secret.next()
-            if len(errors) == self._secret.count or not self._may_go_on(errors[-1]):
-                raise _told(errors)
+            is_last = len(errors) == self._secret.count
+            # Nothing was sent with a secret that could not be read: the limits count no request.
+            if is_last or (errors[-1].sent and not self._again()):
+                raise _summed_up(errors)
 
     def changed(self) -> bool:
         """Tell whether any of the secrets has changed since it was used."""
         return self._source.changed()
-
-    def _may_go_on(self, error: ExchangeError) -> bool:
-        """Count the next request; the one of a secret that could not be read was never sent."""
-        return not error.sent or self._again()
 
 
 def _blames_the_secret(error: ExchangeError) -> bool:
@@ -63,7 +61,7 @@ def _blames_the_secret(error: ExchangeError) -> bool:
     return error.http_status == UNAUTHENTICATED or error.code in BLAMES_THE_CLIENT
 
 
-def _told(errors: list[ExchangeError]) -> ExchangeError:
+def _summed_up(errors: list[ExchangeError]) -> ExchangeError:
     first = next((error for error in errors if isinstance(error, RequestRejected)), errors[0])
     if len(errors) == 1 or isinstance(first, SecretUnavailable):
         return first

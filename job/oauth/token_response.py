@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from job.core.secret import MASK, Secret, mask
 
+SUCCESS = range(200, 300)
 MAX_DIGITS = 20
 MAX_FORM_LENGTH = 65_536
 MAX_FORM_FIELDS = 100
@@ -40,7 +41,7 @@ class TokenResponse:
     @property
     def succeeded(self) -> bool:
         """Tell whether the status is any 2xx: 201 is used for tokens too."""
-        return 200 <= self.status < 300  # noqa: PLR2004  # the range that HTTP defines
+        return self.status in SUCCESS
 
     @property
     def dated(self) -> float | None:

@@ -26,9 +26,9 @@ OK_STATUSES = range(200, 300)
 class CommandHook:
     """Runs a command, without a shell and in a process group of its own.
 
-    It gets `environ` and, as FRESHTOKEN_EVENT, FRESHTOKEN_TOKEN and so on, the facts of the
-    occasion, which also stand as one JSON object on its standard input. When `timeout_s` have
-    passed the whole group is killed.
+    Its environment is `environ` and the facts of the occasion, as FRESHTOKEN_EVENT,
+    FRESHTOKEN_TOKEN and so on; its standard input is the facts as one JSON object. After
+    `timeout_s` the whole group is killed.
     """
 
     argv: tuple[str, ...]
@@ -45,8 +45,8 @@ class CommandHook:
         facts = occasion.facts()
         named = {f"FRESHTOKEN_{key.upper()}": str(value or "") for key, value in facts.items()}
         # Files in memory instead of pipes: a grandchild that keeps one open can't delay us.
-        with _scratch(json.dumps(facts).encode()) as told, _scratch(b"") as output:
-            status = self._run(told, output, {**self.environ, **named})
+        with _scratch(json.dumps(facts).encode()) as given, _scratch(b"") as output:
+            status = self._run(given, output, {**self.environ, **named})
             output.seek(0)
             printed = " ".join(output.read(KEPT_OUTPUT).decode(errors="replace").split())
         if status is None:
@@ -55,20 +55,20 @@ class CommandHook:
             raise HookError(f"it ended with status {status}: {printed}")
         return printed
 
-    def _run(self, told: IO[bytes], output: IO[bytes], environ: Mapping[str, str]) -> int | None:
+    def _run(self, given: IO[bytes], output: IO[bytes], environ: Mapping[str, str]) -> int | None:
         """Return how the command ended, or None if it did not in time."""
         try:
             process = subprocess.Popen(  # noqa: S603  # the operator's own configuration names it
                 self.argv,
-                stdin=told,
+                stdin=given,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environ,
                 start_new_session=True,
             )
         except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise HookError(f"{self.argv[0]} cannot be run ({reason}); check it") from None
+            what = f"{self.argv[0]} cannot be run ({error.strerror}); check it"
+            raise HookError(what) from None
         try:
             return process.wait(self.timeout_s)
         except subprocess.TimeoutExpired:
@@ -84,7 +84,7 @@ class WebhookHook:
     """Posts the facts of the occasion as JSON; any 2xx is a success.
 
     With a `secret` the request carries `Freshtoken-Signature: t=SECONDS,v1=HEX`: the HMAC-SHA256
-    (RFC 2104) of the seconds, a dot and the body. People are told the host alone.
+    (RFC 2104) of the seconds, a dot and the body. The log shows only the host.
     """
 
     url: str = field(repr=False)
@@ -136,19 +136,17 @@ class SignalHook:
             with open(self.pidfile, encoding="ascii") as file:
                 number = int(file.read(MAX_PID_LENGTH))
         except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise HookError(f"{self.pidfile} can't be read ({reason}); check the path") from None
+            what = f"{self.pidfile} can't be read ({error.strerror}); check the path"
+            raise HookError(what) from None
         except ValueError:
             raise HookError(f"{self.pidfile} holds no process number; check the path") from None
         if number <= 1:
-            raise HookError(
-                f"{self.pidfile} holds {number}, and no process of that number may be signalled"
-            )
+            what = f"{self.pidfile} holds {number}, and no process of that number may be signalled"
+            raise HookError(what)
         try:
             os.kill(number, self.number)
         except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise HookError(f"process {number} of {self.pidfile}: {reason}") from None
+            raise HookError(f"process {number} of {self.pidfile}: {error.strerror}") from None
         return f"{self.number.name} to {number}"
 
 

@@ -1,12 +1,12 @@
 """Hooks: what the operator wants done when a token changes, or when its readers are at risk.
 
-Each hook has a thread of its own while it runs, so it delays no refresh and no other hook. A hook
-that fails is tried again with backoff, and a newer occasion replaces one that waits.
+Each hook runs in a thread of its own, so it delays no refresh and no other hook. A hook that fails
+is tried again with backoff, and a newer occasion replaces one that waits.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
 from job.core.clock import Clock
@@ -44,14 +44,7 @@ class Occasion:
 
     def facts(self) -> dict[str, str | int | None]:
         """Return what a hook is given, by the names of docs/hooks.md."""
-        return {
-            "event": self.event,
-            "token": self.token,
-            "sink": self.sink,
-            "at": self.at,
-            "fingerprint": self.fingerprint,
-            "expires_at": self.expires_at,
-        }
+        return asdict(self)
 
 
 class Hook(Protocol):
@@ -73,7 +66,7 @@ class TokenHooks:
     on_trouble: tuple[Hook, ...] = ()
 
 
-def retry_after(failures: int) -> float:
+def retry_delay(failures: int) -> float:
     """Return the seconds after which a hook that failed is tried again."""
     return backoff(failures, RETRY_CAP_S, 1.0)
 
@@ -91,13 +84,13 @@ class Hooks:
         is_well: Callable[[str], bool],
         report: Callable[[Event], None],
         clock: Clock,
-        retry_s: Callable[[int], float] = retry_after,
+        retry_s: Callable[[int], float] = retry_delay,
     ) -> None:
         """Run nothing yet.
 
-        `hooks_of` gives the hooks of a token in the configuration in force; `is_well` tells whether
-        no reader of a token is at risk; `report` takes the outcome of each run; `retry_s` is the
-        wait after so many failures.
+        `hooks_of` gives the current hooks of a token; `is_well` tells whether no reader of a token
+        is at risk; `report` takes the outcome of each run; `retry_s` is the wait after so many
+        failures.
         """
         self._hooks_of = hooks_of
         self._is_well = is_well
@@ -113,8 +106,11 @@ class Hooks:
         if isinstance(event, TokenEvent):
             for occasion in self._occasions(event):
                 hooks = self._hooks_of(event.token)
-                is_news = occasion.event == "refreshed"
-                self._send(hooks.on_refresh if is_news else hooks.on_trouble, occasion)
+                is_refresh = occasion.event == "refreshed"
+                for hook in hooks.on_refresh if is_refresh else hooks.on_trouble:
+                    fresh = _HookRun(self._report, self._clock, self._retry_s)
+                    run = self._runs.setdefault((event.token, hook.label), fresh)
+                    run.request(hook, occasion)
 
     def settle(self, seconds: float) -> None:
         """Wait until no hook runs or waits for another try, but no longer than `seconds`."""
@@ -129,7 +125,6 @@ class Hooks:
             run.finish(max(until - self._clock().boot, 0.0))
 
     def _occasions(self, event: TokenEvent) -> Iterator[Occasion]:
-        """Yield the occasions that an event gives to run hooks."""
         at = int(self._clock().wall)
         match event:
             case TokenRefreshed():
@@ -148,18 +143,10 @@ class Hooks:
             yield Occasion("recovered", event.token, event.sink, at, event.fingerprint)
 
     def _has_recovered(self, token: str) -> bool:
-        """Tell whether readers were at risk until now."""
         recovered = token in self._troubled and self._is_well(token)
         if recovered:
             self._troubled.discard(token)
         return recovered
-
-    def _send(self, hooks: Iterable[Hook], occasion: Occasion) -> None:
-        for hook in hooks:
-            key = (occasion.token, hook.label)
-            fresh = _HookRun(self._report, self._clock, self._retry_s)
-            run = self._runs.setdefault(key, fresh)
-            run.request(hook, occasion)
 
 
 class _HookRun:
@@ -177,7 +164,7 @@ class _HookRun:
         self._changed = threading.Condition()
 
     def request(self, hook: Hook, occasion: Occasion) -> None:
-        """Run the hook soon; an occasion that waited for another run is dropped."""
+        """Run the hook soon; an occasion that still waits is dropped."""
         with self._changed:
             self._next = (hook, occasion)
             self._changed.notify()
@@ -186,7 +173,7 @@ class _HookRun:
                 self._thread.start()
 
     def finish(self, seconds: float) -> None:
-        """Give the present run this time to end, and begin no other."""
+        """Give the current run this time to end, and start no other."""
         with self._changed:
             self._is_over = True
             self._changed.notify()
@@ -207,7 +194,6 @@ class _HookRun:
                     break
 
     def _take(self) -> tuple[Hook, Occasion] | None:
-        """Return what to do next; None when all is done."""
         with self._changed:
             due, self._next = self._next, None
             if due is None:
@@ -215,7 +201,7 @@ class _HookRun:
             return due
 
     def _is_superseded(self, wait_s: float) -> bool:
-        """Wait before another try, and tell whether it is not worth making any more."""
+        """Wait before another try, and tell whether it has become pointless."""
         with self._changed:
             return self._changed.wait_for(lambda: self._is_over or bool(self._next), wait_s)
 

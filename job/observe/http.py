@@ -1,6 +1,6 @@
 """The HTTP side of `run`: probes, metrics, status. The only importer of waitress.
 
-Everything is read from the board when it is asked for. No answer holds a secret.
+Everything is read from the board at each request. No answer holds a secret.
 """
 
 import json
@@ -21,9 +21,9 @@ from job.observe.status import RefresherStatus, worst_first
 THREADS = 4
 CONNECTIONS = 100
 IDLE_S = 10
-"""A client that sends nothing for so long is let go; each is served by turns, so none blocks."""
+"""A client that sends nothing for so long is disconnected; a silent one blocks no other."""
 LOOK_S = 0.25
-"""How long a stop may go unnoticed."""
+"""How often the server looks whether it is to stop."""
 MAX_HEADER_BYTES = 16_384
 
 POLICY = (
@@ -51,7 +51,7 @@ class Page(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What a path answers with."""
+    """The answer to one request."""
 
     status: str
     kind: str
@@ -64,8 +64,7 @@ class Site:
     """The WSGI application (PEP 3333). It answers GET and HEAD of five paths, and nothing else.
 
     `statuses` gives the tokens, `metrics` the exposition for an Accept header; `alive` tells
-    whether the sweep runs, `page` makes the status page out of the tokens, the time and what is
-    searched for.
+    whether the sweep runs, `page` makes the status page from the tokens, the time and the search.
     """
 
     statuses: Callable[[], list[RefresherStatus]]
@@ -150,7 +149,7 @@ class Server:
     """Serves a site from `start` on, in threads of its own, until `stop`."""
 
     def __init__(self, site: Site, host: str, port: int) -> None:
-        """Bind the address; raises OSError where that can't be done."""
+        """Bind the address; raises OSError."""
         self._socket = socket.create_server((host, port), family=family_of(host))
         self._connections: dict[int, Any] = {}
         self._server = create_server(
@@ -179,7 +178,7 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more, and let the address go."""
+        """Stop answering, and release the address."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
@@ -17,6 +17,8 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error", "critical")
 NOT_LOGGED = ("exit_code", "retryable")
 """Fields for our own decisions: the level of the line says the same to people."""
+OMITTED: Mapping[str, object] = {"token": None, "note": "", "secret_position": None}
+"""Fields that are left out when they say nothing, and their values then."""
 
 LiveSecrets = Callable[[str | None], Iterable[Secret]]
 Fields = MutableMapping[str, Any]
@@ -37,7 +39,9 @@ def log_observer(
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
             _masking(live_secrets),
-            _json() if log_format == "json" else _console(colors=stream.isatty()),
+            structlog.processors.JSONRenderer(ensure_ascii=False)
+            if log_format == "json"
+            else _console(colors=stream.isatty()),
         ],
         wrapper_class=structlog.BoundLogger,
     )
@@ -52,30 +56,21 @@ def log_observer(
 
 def fields_of(event: Event) -> dict[str, Any]:
     """Return the fields of an event that are logged beside its name and level."""
-    fields = {
-        field.name: getattr(event, field.name)
-        for field in dataclasses.fields(event)
-        if field.name not in NOT_LOGGED
-    }
-    if fields.get("token", "") is None:
-        del fields["token"]
-    if fields.get("note") == "":
-        del fields["note"]
-    if fields.get("secret_position", 0) is None:
-        del fields["secret_position"]
-    return fields
+    names = (field.name for field in dataclasses.fields(event) if field.name not in NOT_LOGGED)
+    pairs = ((name, getattr(event, name)) for name in names)
+    return {name: value for name, value in pairs if value != OMITTED.get(name, ...)}
 
 
 def silence_libraries() -> None:
-    """Keep the log to our own vocabulary: libraries log queries, headers and secrets."""
+    """Keep libraries out of the log: they log queries, headers and secrets."""
     logging.disable(logging.CRITICAL)
 
 
 def _masking(live_secrets: LiveSecrets) -> Callable[[object, str, Fields], Fields]:
     """Return the processor that orders the fields and masks the values of the event's own.
 
-    It masks values, not the whole line: a secret such as `:` or `e` must not break the line's JSON,
-    and the way in which a renderer escapes a quote must not hide a secret.
+    It masks values, not the whole line: a secret such as `:` or `e` must not break the JSON, and a
+    renderer's escapes must not hide a secret.
     """
 
     def masking(_: object, level: str, fields: Fields) -> Fields:
@@ -90,15 +85,6 @@ def _masked(value: object, secrets: Sequence[Secret]) -> object:
     if isinstance(value, tuple):
         return [_masked(item, secrets) for item in value]
     return mask(value, secrets) if isinstance(value, str) else value
-
-
-def _json() -> Render:
-    renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
-
-    def render(logger: object, level: str, fields: Fields) -> str:
-        return str(renderer(logger, level, fields))
-
-    return render
 
 
 def _console(*, colors: bool) -> Render:

@@ -1,14 +1,15 @@
 """Every token in numbers, for Prometheus: the only importer of prometheus_client.
 
-Gauges are read from the board when they are asked for, so that they are never older than the
-question; counters come from the events.
+Gauges are read from the board at each collection, so that they are never stale; counters come
+from the events.
 """
 
 import math
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, write_to_textfile
 from prometheus_client.core import (
@@ -20,25 +21,23 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from job import __version__
-from job.core.events import (
-    Event,
-    TokenDelivered,
-    TokenDeliveryFailed,
-    TokenRefreshed,
-    TokenRefreshFailed,
-    TokenUnchanged,
-)
+from job.core import events
 from job.observe.status import RefresherStatus
 
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BOUNDS = (*map(str, BUCKETS_S), "+Inf")
 SUCCESS = "success"
 
 EXCHANGES = "freshtoken_exchanges"
 WRITES = "freshtoken_sink_writes"
 DURATION = "freshtoken_exchange_duration_seconds"
+COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    EXCHANGES: ("Token requests by how they ended.", ("token", "outcome")),
+    WRITES: ("Writes to sinks by how they ended.", ("token", "sink", "outcome")),
+}
+"""What each counter counts, and its labels."""
 
 
 class Metrics:
@@ -47,8 +46,7 @@ class Metrics:
     def __init__(self, statuses: Callable[[], list[RefresherStatus]]) -> None:
         """Begin to count; `statuses` is asked at each collection."""
         self._statuses = statuses
-        self._exchanges: Counter[tuple[str, ...]] = Counter()
-        self._writes: Counter[tuple[str, ...]] = Counter()
+        self._counts: dict[str, Counter[tuple[str, ...]]] = {name: Counter() for name in COUNTERS}
         self._durations = [0] * (len(BUCKETS_S) + 1)
         self._duration_s = 0.0
         self._lock = threading.Lock()
@@ -56,23 +54,23 @@ class Metrics:
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
-    def observe(self, event: Event) -> None:
-        """Count what an event tells."""
+    def observe(self, event: events.Event) -> None:
+        """Count an event."""
         with self._lock:
             match event:
-                case TokenRefreshed():
-                    self._exchanges[event.token, SUCCESS] += 1
+                case events.TokenRefreshed():
+                    self._counts[EXCHANGES][event.token, SUCCESS] += 1
                     seconds = event.exchange_ms / 1000
                     self._durations[bisect_left(BUCKETS_S, seconds)] += 1
                     self._duration_s += seconds
-                case TokenUnchanged():
-                    self._exchanges[event.token, "unchanged"] += 1
-                case TokenRefreshFailed():
-                    self._exchanges[event.token, event.code] += 1
-                case TokenDelivered():
-                    self._writes[event.token, event.sink, SUCCESS] += 1
-                case TokenDeliveryFailed():
-                    self._writes[event.token, event.sink, event.code] += 1
+                case events.TokenUnchanged():
+                    self._counts[EXCHANGES][event.token, "unchanged"] += 1
+                case events.TokenRefreshFailed():
+                    self._counts[EXCHANGES][event.token, event.code] += 1
+                case events.TokenDelivered():
+                    self._counts[WRITES][event.token, event.sink, SUCCESS] += 1
+                case events.TokenDeliveryFailed():
+                    self._counts[WRITES][event.token, event.sink, event.code] += 1
                 case _:
                     pass
 
@@ -86,9 +84,9 @@ class Metrics:
         write_to_textfile(path, self._registry)
 
     def restore(self, path: str) -> None:
-        """Go on counting from what such a file holds; a file that can't be read counts nothing.
+        """Continue the counters of such a file, so that they grow from one `once` to the next.
 
-        So counters grow from one run of `once` to the next, as counters must.
+        A file that can't be read counts nothing.
         """
         try:
             with open(path, encoding="utf-8") as file:
@@ -96,22 +94,19 @@ class Metrics:
         except (OSError, ValueError):
             return
         for family in families:
-            for sample in filter(_is_count, family.samples):
-                self._go_on(sample.name, sample.labels, sample.value)
+            for sample in family.samples:
+                if 0 <= sample.value < math.inf:
+                    self._go_on(sample.name, sample.labels, sample.value)
 
     def _go_on(self, name: str, labels: dict[str, str], value: float) -> None:
-        known = {
-            f"{EXCHANGES}_total": (self._exchanges, ("token", "outcome")),
-            f"{WRITES}_total": (self._writes, ("token", "sink", "outcome")),
-        }
-        if name in known:
-            counter, keys = known[name]
-            counter[tuple(labels.get(key, "") for key in keys)] += int(value)
+        if (counter := name.removesuffix("_total")) in COUNTERS:
+            _, keys = COUNTERS[counter]
+            self._counts[counter][tuple(labels.get(key, "") for key in keys)] += int(value)
         elif name == f"{DURATION}_sum":
             self._duration_s += value
-        elif name == f"{DURATION}_bucket" and labels.get("le") in _BOUNDS:
-            # A bucket of the file counts all smaller ones too.
-            position = _BOUNDS.index(labels["le"])
+        elif name == f"{DURATION}_bucket" and labels.get("le") in BOUNDS:
+            # The buckets of the file are cumulative.
+            position = BOUNDS.index(labels["le"])
             self._durations[position] += int(value)
             if position + 1 < len(self._durations):
                 self._durations[position + 1] -= int(value)
@@ -123,26 +118,21 @@ class Metrics:
             "freshtoken_build", "The version that runs.", value={"version": __version__}
         )
         with self._lock:
-            exchanges, writes = dict(self._exchanges), dict(self._writes)
-            durations, duration_s = list(self._durations), self._duration_s
-        yield _counter(
-            EXCHANGES, "Token requests by how they ended.", ("token", "outcome"), exchanges
-        )
-        yield _counter(
-            WRITES, "Writes to sinks by how they ended.", ("token", "sink", "outcome"), writes
-        )
-        yield _histogram(durations, duration_s)
-
-
-_BOUNDS = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
-
-
-def _is_count(sample: Sample) -> bool:
-    return math.isfinite(sample.value) and sample.value >= 0
+            counts = {name: counted.copy() for name, counted in self._counts.items()}
+            buckets, duration_s = list(accumulate(self._durations)), self._duration_s
+        for name, (text, labels) in COUNTERS.items():
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for values, count in counts[name].items():
+                counter.add_metric(values, count)
+            yield counter
+        duration = "How long a token request took, if it succeeded."
+        histogram = HistogramMetricFamily(DURATION, duration)
+        histogram.add_metric((), list(zip(BOUNDS, buckets, strict=True)), duration_s)
+        yield histogram
 
 
 def _gauges(statuses: list[RefresherStatus]) -> Iterator[Metric]:
-    """Yield what is true of the tokens now."""
+    """Yield the status of the tokens."""
     expiry = GaugeMetricFamily(
         "freshtoken_token_expiry_timestamp_seconds",
         "When the token that readers of a sink have expires; 0 if they have none.",
@@ -167,22 +157,3 @@ def _gauges(statuses: list[RefresherStatus]) -> Iterator[Metric]:
             family.add_metric((token.name,), number)
     yield expiry
     yield from per_token.values()
-
-
-def _counter(
-    name: str, text: str, labels: tuple[str, ...], counted: dict[tuple[str, ...], int]
-) -> Metric:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for values, count in counted.items():
-        family.add_metric(values, count)
-    return family
-
-
-def _histogram(durations: list[int], duration_s: float) -> Metric:
-    buckets, total = [], 0
-    for bound, count in zip(_BOUNDS, durations, strict=True):
-        total += count
-        buckets.append((bound, total))
-    family = HistogramMetricFamily(DURATION, "How long a token request took, if it succeeded.")
-    family.add_metric((), buckets, duration_s)
-    return family

@@ -1,16 +1,16 @@
 """The status page, which answers: is every token good, and for how long.
 
-It works without JavaScript. Its pictures are drawn by attributes, for the policy that it is sent
-with allows no inline style. Colour never says alone what words and marks say too.
+It works without JavaScript. Its pictures are drawn by attributes, since its content security policy
+allows no inline style. What colour says, words and marks say too.
 """
 
 import base64
 import hashlib
-import os.path
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
+from pathlib import Path
 
 from job import __version__
 from job.core.text import duration
@@ -18,7 +18,7 @@ from job.observe.http import Page
 from job.observe.status import STATES, Attempt, RefresherStatus, SinkStatus, TokenState, headline
 
 SEARCH_FROM = 10
-"""With so many tokens, there is a search."""
+"""From this number of tokens on, there is a search."""
 SHOWN_ATTEMPTS = 30
 RELOAD_S = 10
 WIDTH = 1000
@@ -74,13 +74,15 @@ class StatusPage:
     """Makes the page; its style and its script are read once."""
 
     def __init__(self) -> None:
-        """Read the two files that lie beside this one."""
-        self._style, self._script = map(_content, ("page.css", "page.js"))
+        """Read the two files next to this one."""
+        here = Path(__file__)
+        self._style = here.with_name("page.css").read_text("utf-8")
+        self._script = here.with_name("page.js").read_text("utf-8")
 
     def __call__(self, tokens: Sequence[RefresherStatus], now: float, query: str = "") -> Page:
         """Return the page that shows these tokens in this order; `now` is in epoch seconds.
 
-        `query` leaves out the tokens without that text in name, provider, sinks or state.
+        With a `query`, only tokens with that text in name, provider, sinks or state are shown.
         """
         title, state = headline(tokens, now)
         shown = [token for token in tokens if query.lower() in _words(token)]
@@ -103,11 +105,6 @@ class StatusPage:
         return Page(html, _hash(self._style), _hash(self._script))
 
 
-def _content(name: str) -> str:
-    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
-        return file.read()
-
-
 def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
@@ -120,8 +117,8 @@ def _counts(tokens: Sequence[RefresherStatus]) -> Iterator[str]:
 
 
 def _state(state: TokenState) -> str:
-    told = STATES[state]
-    return f'<span class="state {state}">{told.mark} {told.word}</span>'
+    meaning = STATES[state]
+    return f'<span class="state {state}">{meaning.mark} {meaning.word}</span>'
 
 
 def _words(token: RefresherStatus) -> str:
@@ -155,7 +152,7 @@ def _left(expires_at: int | None, now: float) -> str:
 
 
 def _marks(token: RefresherStatus, now: float) -> Iterator[str]:
-    """Yield what is to come, and what has been."""
+    """Yield what happens next, and what has happened."""
     what = "next attempt" if token.failures else "next refresh"
     due = token.refresh_at <= now
     yield f"{what} now" if due else f"{what} in {_time(token.refresh_at, now)}"
@@ -186,20 +183,20 @@ def _life(token: RefresherStatus, now: float) -> str:
     def at(moment: float) -> int:
         return min(max(round(WIDTH * (moment - start) / length), 0), WIDTH)
 
-    def line(kind: str, moment: float) -> str:
-        return f'<path class="{kind}" d="M{at(moment)} 0V{HEIGHT}"/>'
-
-    here = at(now)
+    promise = token.promise_at
+    marks = {"refresh": token.refresh_at, "edge": promise, "promise": promise, "now": now}
+    lines = (
+        f'<path class="{kind}" d="M{at(moment)} 0V{HEIGHT}"/>'
+        for kind, moment in marks.items()
+        if moment is not None
+    )
     left = duration(max(token.ends_at - now, 0))
     return (
         f'<svg class="life" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="life of {duration(length)}, {left} left">'
         f'<rect class="rest" width="{WIDTH}" height="{HEIGHT}"/>'
-        f'<rect class="spent" width="{here}" height="{HEIGHT}"/>'
-        f"{line('refresh', token.refresh_at)}"
-        f"{'' if token.promise_at is None else line('edge', token.promise_at)}"
-        f"{'' if token.promise_at is None else line('promise', token.promise_at)}"
-        f"{line('now', now)}</svg>"
+        f'<rect class="spent" width="{at(now)}" height="{HEIGHT}"/>'
+        f"{''.join(lines)}</svg>"
     )
 
 
@@ -215,14 +212,14 @@ def _history(attempts: Sequence[Attempt]) -> str:
             share = (attempt.exchange_ms or 0) / slowest if slowest else 0.0
             lines["went"].append(f"{left}{HEIGHT}V{HEIGHT - max(round(HEIGHT * share), 3)}")
         else:
-            # Broken in the middle: not by its colour alone is it another thing.
+            # Broken in the middle, so that it differs by more than its colour.
             lines["failed"].append(f"{left}{HEIGHT}V13{left}7V0")
     failed = len(lines["failed"])
-    told = f"last {len(attempts)} exchanges: {failed} failed, the slowest took {slowest} ms"
+    label = f"last {len(attempts)} exchanges: {failed} failed, the slowest took {slowest} ms"
     paths = "".join(f'<path class="{kind}" d="{"".join(d)}"/>' for kind, d in lines.items() if d)
     return (
         f'<svg class="history" viewBox="0 0 {STEP * SHOWN_ATTEMPTS} {HEIGHT}" role="img" '
-        f'aria-label="{told}"><title>{told}</title>{paths}</svg>'
+        f'aria-label="{label}"><title>{label}</title>{paths}</svg>'
     )
 
 
@@ -238,7 +235,7 @@ def _sink(sink: SinkStatus, now: float) -> str:
 
 
 def _troubles(token: RefresherStatus, now: float) -> Iterator[str]:
-    """Yield what is wrong and what to do, in the words of the log."""
+    """Yield what is wrong and what to do, as the log says it."""
     for label, _, trouble in token.troubles:
         where = f"{escape(label)}: " if label else ""
         yield (
@@ -248,6 +245,7 @@ def _troubles(token: RefresherStatus, now: float) -> Iterator[str]:
 
 
 def _key(kind: str, text: str) -> str:
-    shape = '<rect class="{0}" width="20" height="12"/>' if kind in {"spent", "rest"} else ""
-    shape = (shape or '<path class="{0}" d="M10 0V12"/>').format(kind)
-    return f'<span><svg viewBox="0 0 20 12" aria-hidden="true">{shape}</svg> {text}</span>'
+    area = kind in {"spent", "rest"}
+    shape = 'rect class="{}" width="20" height="12"' if area else 'path class="{}" d="M10 0V12"'
+    drawn = f"<{shape.format(kind)}/>"
+    return f'<span><svg viewBox="0 0 20 12" aria-hidden="true">{drawn}</svg> {text}</span>'

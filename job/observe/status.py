@@ -1,7 +1,7 @@
 """The status of a token: one model for page, terminal, /status.json, metrics and demo. Pure.
 
-Times are epoch seconds, None where nothing is known. Marks and words say the same as colours do,
-for those who see none.
+Times are epoch seconds, None if unknown. Marks and words repeat what colours say, for people who
+can't tell them apart.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from job.core.text import duration
 
 TokenState = Literal["current", "due", "at_risk", "expired", "missing", "unreadable", "unknown"]
 """`due` is past its refresh time or waits for a newer token, `at_risk` has less than the promise
-left; a sink that is `missing` holds none, and one that is `unknown` was not read yet."""
+left; a sink that is `missing` holds no token, one that is `unknown` has not been read yet."""
 
 OK, WARNING, CRITICAL = 0, 1, 2
 """Severities, as monitoring plugins have them."""
@@ -36,13 +36,13 @@ STATES: Mapping[TokenState, StateMeaning] = {
     "due": StateMeaning("◐", "refresh is due", WARNING),
     "current": StateMeaning("●", "good", OK),
 }
-"""Every state, the worst first: the order that a person on call wants."""
+"""Every state, the worst first."""
 VALID: frozenset[TokenState] = frozenset({"current", "due", "at_risk"})
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What goes wrong, and has not been put right yet; `at` is when it was seen last."""
+    """A problem that has not been solved yet; `at` is when it was last seen."""
 
     at: int
     code: str
@@ -61,7 +61,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One exchange: when, how it went (a failure's code, `ok` or `unchanged`), how long it took."""
+    """One exchange: when, its outcome (`ok`, `unchanged` or a failure's code), how long it took."""
 
     at: int
     outcome: str
@@ -121,7 +121,7 @@ class TokenStatus:
 
     @property
     def troubles(self) -> list[tuple[str, TokenState, Trouble]]:
-        """Return what goes wrong with the exchanges, and by the label of each sink, with that."""
+        """Return the trouble of the exchanges, labelled "", and that of each sink, by its label."""
         own = [("", self.state, self.trouble)] if self.trouble else []
         sinks = worst_first(self.sinks)
         return own + [(sink.label, sink.state, sink.trouble) for sink in sinks if sink.trouble]
@@ -129,11 +129,11 @@ class TokenStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefresherStatus(TokenStatus):
-    """What the process that refreshes a token knows of it besides.
+    """What the process that refreshes a token knows besides.
 
-    `event` names the event that the present state began with. `obtained_at`, `ends_at` (its expiry)
-    and `fingerprint` belong to the token in hand; from `promise_at` on readers are at risk.
-    `provider` is empty for one of the operator's own.
+    The present state began with the event named `event`. `obtained_at`, `ends_at` (its expiry) and
+    `fingerprint` belong to the token in hand; from `promise_at` on readers are at risk. `provider`
+    is empty if the configuration names none.
     """
 
     provider: str
@@ -180,7 +180,7 @@ Ranked = TypeVar("Ranked", bound=TokenStatus | SinkStatus)
 
 
 def worst_first(found: Iterable[Ranked]) -> list[Ranked]:
-    """Return tokens, or sinks, in the order that a person on call wants, soonest expiry first."""
+    """Return tokens, or sinks, by badness of state, then by soonest expiry."""
     return sorted(found, key=lambda one: (_badness(one.state), one.expires_at or float("inf")))
 
 
@@ -195,9 +195,9 @@ def headline(
     now: float,
     left: Callable[[float, float], str] = lambda at, now: duration(at - now),
 ) -> tuple[str, TokenState]:
-    """Return the one sentence about all tokens, and the state whose mark it bears.
+    """Return the sentence that sums up all tokens, and the state whose mark it bears.
 
-    `left` writes the time from now to a moment.
+    `left` formats the time from now to a moment.
     """
     states, count = [token.state for token in tokens], len(tokens)
     of_all = f"of {count} token{'s'[: count - 1]}"

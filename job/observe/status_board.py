@@ -1,7 +1,7 @@
-"""What is known of every token now, for the page, the metrics and the probes: one look, no I/O.
+"""What is known of every token now, for the page, the metrics and the probes. No I/O.
 
-What a token and its sinks are comes from the refreshers' own state; what happened lately, and in
-which words it failed, comes from the events.
+The state of a token and its sinks comes from the refreshers; recent attempts, and the messages of
+failures, come from the events.
 """
 
 import threading
@@ -9,39 +9,29 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from job.core import state
+from job.core import events, state
 from job.core.clock import Clock, Moment
-from job.core.events import (
-    Event,
-    TokenAdopted,
-    TokenAtRisk,
-    TokenDelivered,
-    TokenDeliveryFailed,
-    TokenEvent,
-    TokenExpired,
-    TokenRefreshed,
-    TokenRefreshFailed,
-    TokenUnchanged,
-)
 from job.core.refresher import Refresher
 from job.core.state import Delivery, State
 from job.observe.status import Attempt, RefresherStatus, SinkStatus, Trouble, state_of, whole
 
 KEPT_ATTEMPTS = 50
-FAILURES = (TokenRefreshFailed, TokenDeliveryFailed)
+FAILURES = (events.TokenRefreshFailed, events.TokenDeliveryFailed)
 BEGINNINGS = (
-    *(TokenAdopted, TokenRefreshed, TokenUnchanged, TokenDelivered, TokenAtRisk, TokenExpired),
+    events.TokenAdopted,
+    events.TokenRefreshed,
+    events.TokenUnchanged,
+    events.TokenDelivered,
+    events.TokenAtRisk,
+    events.TokenExpired,
     *FAILURES,
 )
-"""Events that a state begins with; of failures in a row the first one."""
+"""Events with which a state begins; of consecutive failures, the first."""
 
 
 @dataclass(slots=True)
 class _Lately:
-    """What events have told of one token; the trouble of a sink by its label.
-
-    The present state began with `event`, at `since`.
-    """
+    """What is known from events of one token, whose present state began with `event` at `since`."""
 
     attempts: deque[Attempt] = field(default_factory=lambda: deque(maxlen=KEPT_ATTEMPTS))
     trouble: Trouble | None = None
@@ -51,7 +41,7 @@ class _Lately:
 
 
 class StatusBoard:
-    """Holds what events have told, and looks at the refreshers when asked. Thread-safe."""
+    """Remembers events, and reads the refreshers when asked. Thread-safe."""
 
     def __init__(
         self,
@@ -59,16 +49,16 @@ class StatusBoard:
         provider_of: Callable[[str], str],
         clock: Clock,
     ) -> None:
-        """Know of no event yet; `refreshers` gives those in force, by the names of tokens."""
+        """Start empty; `refreshers` gives those in force, by the names of tokens."""
         self._refreshers = refreshers
         self._provider_of = provider_of
         self._clock = clock
         self._lately: dict[str, _Lately] = {}
         self._lock = threading.Lock()
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: events.Event) -> None:
         """Take note of an event."""
-        if isinstance(event, TokenEvent):
+        if isinstance(event, events.TokenEvent):
             with self._lock:
                 _note(self._lately.setdefault(event.token, _Lately()), event, self._clock())
 
@@ -131,28 +121,28 @@ def _sink(label: str, delivery: Delivery, known: State, now: Moment, lately: _La
     )
 
 
-def _note(lately: _Lately, event: TokenEvent, now: Moment) -> None:
-    """Remember what an event tells, and forget the trouble that it ends."""
+def _note(lately: _Lately, event: events.TokenEvent, now: Moment) -> None:
+    """Remember an event, and forget the trouble that it ends."""
     at = int(now.wall)
     goes_on = isinstance(event, FAILURES) and bool(lately.trouble or lately.of_sinks)
     if isinstance(event, BEGINNINGS) and not goes_on:
         lately.event, lately.since = event.name, at
     match event:
-        case TokenRefreshed():
+        case events.TokenRefreshed():
             life_s = event.expires_at - at
             lately.attempts.append(Attempt(at, "ok", event.exchange_ms, life_s))
             lately.trouble = None
-        case TokenUnchanged():
+        case events.TokenUnchanged():
             lately.attempts.append(Attempt(at, "unchanged"))
             lately.trouble = None
-        case TokenRefreshFailed():
+        case events.TokenRefreshFailed():
             lately.attempts.append(Attempt(at, event.code))
             lately.trouble = Trouble(at, event.code, event.message)
-        case TokenDeliveryFailed():
+        case events.TokenDeliveryFailed():
             lately.of_sinks[event.sink] = Trouble(at, event.code, event.message)
-        case TokenDelivered():
+        case events.TokenDelivered():
             lately.of_sinks.pop(event.sink, None)
-        case TokenAdopted():
+        case events.TokenAdopted():
             lately.trouble = None
             lately.of_sinks.clear()
         case _:

@@ -16,9 +16,6 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Annotated
-
-from msgspec import Meta
 
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
 from job.core.ports import Conflict, Stored
@@ -38,8 +35,8 @@ LOOKS = 10
 MAX_ID = 2**32 - 2
 """chown(2) takes 32 bits, and all ones mean "leave it"."""
 
+_O_PATH = getattr(os, "O_PATH", 0)  # Linux only
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
-_MOUNTS = "/proc/self/mountinfo"
 
 _DENIED = ("permission_denied", "give this user access to it and to {folder}, or run as its owner")
 _NO_DIRECTORY = ("no_directory", "create the folder: install -d -m 0700 {folder}")
@@ -69,24 +66,21 @@ class FileSinkSettings(SinkSettings, frozen=True, kw_only=True, tag="file"):
     read_interval_s = 2.0
     lock_reaches_all_writers = True
 
-    path: Annotated[FilePath, Meta(description="The file. Its folder must exist.")]
-    format: Annotated[FormatName, Meta(description="The layout of the file.")] = "json"
-    template: (
-        Annotated[
-            str,
-            Meta(
-                description="For format template: text with {access_token}, {token_type}, "
-                "{expires_at}, {obtained_at}, {scope}, {name}."
-            ),
-        ]
-        | None
-    ) = None
-    mode: Annotated[str, Meta(description="The permission bits, in octal.")] = "0600"
-    owner: Annotated[str, Meta(description="The owning user, by name or number.")] | None = None
-    group: Annotated[str, Meta(description="The owning group, by name or number.")] | None = None
-    overwrite: Annotated[
-        bool, Meta(description="Replace a file that freshtoken has not written.")
-    ] = False
+    path: FilePath
+    """The file. Its folder must exist."""
+    format: FormatName = "json"
+    """The layout of the file."""
+    template: str | None = None
+    """For format template: text with {access_token}, {token_type}, {expires_at}, {obtained_at},
+    {scope}, {name}."""
+    mode: str = "0600"
+    """The permission bits, in octal."""
+    owner: str | None = None
+    """The owning user, by name or number."""
+    group: str | None = None
+    """The owning group, by name or number."""
+    overwrite: bool = False
+    """Replace a file that freshtoken has not written."""
 
     @property
     def place(self) -> Place:
@@ -121,7 +115,7 @@ class FileStore:
     seconds, with `sleep` between attempts. The revision is the text.
     """
 
-    __slots__ = ("_lock_timeout_s", "_path", "_replaceable", "_settings", "_sleep")
+    __slots__ = ("_lock_timeout_s", "_path", "_settings", "_sleep")
     in_one_step = False
 
     def __init__(
@@ -136,7 +130,6 @@ class FileStore:
         self._path = settings.path
         self._lock_timeout_s = lock_timeout_s
         self._sleep = sleep
-        self._replaceable = False
 
     @property
     def label(self) -> str:
@@ -147,8 +140,7 @@ class FileStore:
     def lock(self) -> Iterator[None]:
         """Hold the lock file `.NAME.lock` beside the target; if the holder dies it is free."""
         with _translated(self._path):
-            # Reading all mounts costs as much as the lock and the write together.
-            if not self._replaceable and _is_mounted(self._path):
+            if _is_mounted(self._path):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
             lock = _open_lock(self._path)
         try:
@@ -186,9 +178,7 @@ class FileStore:
             owner = _number(self._settings.owner, lambda name: pwd.getpwnam(name).pw_uid)
             group = _number(self._settings.group, lambda name: grp.getgrnam(name).gr_gid)
             mode = int(self._settings.mode, 8)
-            self._replaceable = False
             write_atomically(folder, contents, mode=mode, owner=owner, group=group)
-            self._replaceable = True
 
     def foreign(self) -> SinkRejected:
         """Return the refusal to replace a file of somebody else."""
@@ -275,17 +265,24 @@ def _try_lock(lock: int) -> bool:
 def _is_mounted(path: str) -> bool:
     """Tell whether the file itself is a mount point, before a token is requested for it in vain.
 
-    Neither st_dev nor st_ino shows it (a bind mount within one file system changes neither), so
-    this reads proc_pid_mountinfo(5). Where there is none, rename(2) fails with EBUSY.
+    Neither st_dev nor st_ino shows it (a bind mount within one file system changes neither), but
+    the number of its mount does (proc(5), fdinfo). Where there is none, rename(2) fails with EBUSY.
     """
-    folder, name = _split(path)
-    place = os.path.join(os.path.realpath(folder), name)
-    for character in "\\ \t\n":
-        place = place.replace(character, f"\\{ord(character):03o}")
-    mounts = b""
-    with suppress(OSError), open(_MOUNTS, "rb") as file:
-        mounts = file.read()
-    return any(mount.split(b" ")[4] == os.fsencode(place) for mount in mounts.splitlines())
+    try:
+        own = _mount_of(path, os.O_NOFOLLOW)
+        return own != _mount_of(_split(path)[0], os.O_DIRECTORY)
+    except (OSError, StopIteration):
+        return False
+
+
+def _mount_of(path: str, flags: int) -> bytes:
+    """Return the number of the mount on which a file is, as proc(5) writes it."""
+    descriptor = os.open(path, _O_PATH | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    try:
+        with open(f"/proc/self/fdinfo/{descriptor}", "rb") as facts:
+            return next(line for line in facts if line.startswith(b"mnt_id:"))
+    finally:
+        close_quietly(descriptor)
 
 
 def _read_text(path: str) -> str:

@@ -10,9 +10,7 @@ write makes no second version, and one of two rivals is refused.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-
-from msgspec import Meta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from job.aws.errors import sink_error
 from job.core.errors import SinkError, SinkRejected, SinkUnavailable
@@ -22,7 +20,7 @@ from job.core.tokens import FormatName, asked_at
 from job.http.deadline import Sequential
 from job.sinks.secret_text import SecretText
 from job.sinks.settings import Place, SinkSettings
-from job.values import EndpointUrl, Profile, Region, default, is_url
+from job.values import default, is_url
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -44,32 +42,27 @@ class SecretsManagerSinkSettings(
     variable = "aws-secrets-manager:SECRET_ID"
     max_versions_per_day = 100
 
-    secret_id: Annotated[str, Meta(description="The secret's name or ARN.")]
-    format: Annotated[FormatName, Meta(description="The layout of the secret's text.")] = "json"
-    region: Region = None
-    profile: Profile = None
-    endpoint_url: EndpointUrl = None
-    json_key: (
-        Annotated[
-            str,
-            Meta(description="Keep the token under this key of a JSON secret, others untouched."),
-        ]
-        | None
-    ) = None
-    create: Annotated[bool, Meta(description="Create the secret if it is missing.")] = False
-    kms_key_id: (
-        Annotated[str, Meta(description="The KMS key of a secret that is created.")] | None
-    ) = None
-    tags: Annotated[dict[str, str], Meta(description="The tags of a secret that is created.")] = (
-        default({})
-    )
-    compare_and_swap: Annotated[
-        bool,
-        Meta(
-            description="Never overwrite a newer token of another writer. false: one plain put, "
-            "for a principal that may do nothing else."
-        ),
-    ] = True
+    secret_id: str
+    """The secret's name or ARN."""
+    format: FormatName = "json"
+    """The layout of the secret's text."""
+    region: str | None = None
+    """The AWS region; default: boto3's own choice."""
+    profile: str | None = None
+    """The profile of the shared AWS configuration."""
+    endpoint_url: str | None = None
+    """Another AWS endpoint, such as a VPC endpoint."""
+    json_key: str | None = None
+    """Keep the token under this key of a JSON secret, others untouched."""
+    create: bool = False
+    """Create the secret if it is missing."""
+    kms_key_id: str | None = None
+    """The KMS key of a secret that is created."""
+    tags: dict[str, str] = default({})
+    """The tags of a secret that is created."""
+    compare_and_swap: bool = True
+    """Never overwrite a newer token of another writer. false: one plain put, for a principal that
+    may do nothing else."""
 
     @property
     def place(self) -> Place:

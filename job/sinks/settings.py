@@ -1,11 +1,10 @@
-"""What the settings of every kind of sink have in common, and what they answer for themselves."""
+"""The settings that all kinds of sink share, and the questions that each kind answers."""
 
 import string
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import msgspec
-from msgspec import Meta
 
 from job.core.tokens import TEMPLATE_FIELDS, FormatName, OutputFormat, unknown_template_fields
 from job.values import Table
@@ -22,17 +21,18 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
     variable: ClassVar[str]
     """How the variable FRESHTOKEN_SINK names one: a word, a colon and a key in capitals."""
     read_interval_s: ClassVar[float] = 30.0
-    """How often a watcher may read one; by default as what is a request, and may cost money."""
+    """How often a watcher may read one; by default as for a request, which may cost."""
     max_versions_per_day: ClassVar[int | None] = None
     """How many writes a day the kind takes, if it keeps every version for a day."""
     lock_reaches_all_writers: ClassVar[bool] = False
     """Whether its lock keeps every other writer from minting (docs/decisions/0007)."""
 
-    format: Annotated[FormatName, Meta(description="The layout of the text.")] = "json"
-    template: Annotated[str, Meta(description="For format template: as for a file.")] | None = None
-    overwrite: Annotated[
-        bool, Meta(description="Replace a value that freshtoken has not written.")
-    ] = False
+    format: FormatName = "json"
+    """The layout of the text."""
+    template: str | None = None
+    """For format template: as for a file."""
+    overwrite: bool = False
+    """Replace a value that freshtoken has not written."""
 
     @property
     def place(self) -> Place:
@@ -41,11 +41,11 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
         Two sinks collide if one's place is the beginning of the other's, or the same.
         """
         given = (field.name for field in msgspec.structs.fields(self) if field.required)
-        return (self.variable, *(str(getattr(self, name)) for name in given))
+        return (str(self.__struct_config__.tag), *(str(getattr(self, name)) for name in given))
 
     @property
     def local_path(self) -> str | None:
-        """Return the file that it writes, if it is one of this machine; things may go beside it."""
+        """Return the local file that it writes, if any; other files may be put beside it."""
         return None
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -58,7 +58,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
             unknown = unknown_template_fields(self.template)
             fields = [name for _, name, _, _ in string.Formatter().parse(self.template)]
         except ValueError:
-            yield "template", "has a brace without its fellow; write {{ and }} for braces"
+            yield "template", "has an unmatched brace; write {{ and }} for braces"
             return
         if unknown:
             known = ", ".join(TEMPLATE_FIELDS)
@@ -67,7 +67,7 @@ class SinkSettings(Table, frozen=True, kw_only=True, tag_field="type"):
             yield "template", "lacks {access_token}"
 
     def unwritable(self) -> str | None:
-        """Return what is in the way of a write, with its cure, as far as a look can tell."""
+        """Return what would prevent a write, and what to do, as far as a look can tell."""
         return None
 
     def layout(self, name: str) -> OutputFormat:

@@ -9,7 +9,7 @@ from job.core.text import entry
 from job.verbs.common import command
 
 PROBLEM_FOUND = 1
-"""The exit status where the configuration is valid, and something that was tried is wrong."""
+"""The exit status of a valid configuration with which something that was tried is wrong."""
 
 
 @command("config")

@@ -13,7 +13,7 @@ from job.observe.background import BackgroundReporter
 from job.runners.process import release_signals
 
 UNWRITABLE, NO_TOKEN = 74, 75
-"""Exit statuses: what was asked for can't be written, and there is no token to give."""
+"""Exit statuses: the output can't be written, and no token can be printed."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -30,19 +30,19 @@ COMMON: "Mapping[str, tuple[str, click.ParamType[str], str]]" = {
     ),
     "config": ("FILE", click.STRING, "The configuration file."),
 }
-"""The options that every verb takes: what stands for the value, its type, and the help."""
+"""The options that every verb takes: their metavar, type and help."""
 
 
 class Verbs(click.Group):
     """Lists the verbs in the order of a person's first day."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Return the order in which they are defined."""
+        """Return the names in the order of definition."""
         return list(self.commands)
 
 
 def common(shown: Collection[str]) -> Callable[[Decorated], Decorated]:
-    """Add the options that every verb takes; the help shows those that matter to it."""
+    """Add the options that every verb takes; the help shows only those of `shown`."""
 
     def decorate(function: Decorated) -> Decorated:
         for name, (metavar, kind, text) in COMMON.items():
@@ -59,8 +59,8 @@ def command(
 ) -> Callable[[Callable[..., int]], click.Command]:
     """Make a verb of a function that takes the options and returns the exit status.
 
-    Every verb takes the common options; its help shows those that matter to it. Signals do what
-    they do by default unless the verb `hears_signals`.
+    Every verb takes the common options; its help shows only those of `shown`. Signals do what they
+    do by default unless the verb `hears_signals`.
     """
 
     def decorate(function: Callable[..., int]) -> click.Command:
@@ -81,14 +81,14 @@ def command(
 
 
 def options_of(ctx: click.Context, given: dict[str, Any]) -> Options:
-    """Take the common options out of what was given; after the verb they win over before it."""
+    """Take the common options out of `given`; one after the verb overrides one before it."""
     own = {key: given.pop(key) for key in COMMON}
     before = ctx.obj if isinstance(ctx.obj, Options) else Options()
     return replace(before, **{key: value for key, value in own.items() if value is not None})
 
 
 def chosen_names(names: Sequence[str], known: Mapping[str, object]) -> list[str]:
-    """Return what was named, or all; a name that is unknown is a usage error."""
+    """Return the names that were given, or all; an unknown name is a usage error."""
     for name in names:
         if name not in known:
             raise click.UsageError(f"{name} is unknown; there are {', '.join(known)}")
@@ -108,7 +108,7 @@ def duration_option(text: str) -> float:
 def leave(
     status_code: int, log: BackgroundReporter, at_once: Callable[[int], object] = os._exit
 ) -> int:
-    """Return the status; a log that hangs has a lock that the interpreter's own end waits for."""
+    """Return the status, or exit at once if the log hangs: a normal exit waits for its lock."""
     if log.hangs:
         at_once(status_code)
     return status_code

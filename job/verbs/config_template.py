@@ -72,29 +72,27 @@ PROOFS: Mapping[str, str] = {
     "tls_client_auth": WITH_CERTIFICATE,
     "self_signed_tls_client_auth": WITH_CERTIFICATE,
 }
-"""What each method proves the client with; the others have a client secret."""
+"""How each method proves the client; the others use a client secret."""
 
 WIDTH = 76
 
 
 def config_template(preset: Preset | None) -> str:
-    """Return a configuration for a provider that is known, or for one's own."""
+    """Return a configuration for a known provider, or for any other."""
     if preset is None:
         return HEAD + OWN_PROVIDER + _client("partner", "client_secret_basic")
     method = preset.settings["auth_method"]
-    return "".join([HEAD, *_told(preset), *_chosen(preset), _client(preset.name, method)])
+    about = f"{_comment(preset.title)}# {preset.docs}\n{_comment(preset.notes)}"
+    return "".join([HEAD, about, *_chosen(preset), _client(preset.name, method)])
 
 
-def _told(preset: Preset) -> Iterator[str]:
-    """Yield what a person wants to know of the provider, as comments."""
-    yield from (f"# {line}\n" for line in textwrap.wrap(preset.title, WIDTH))
-    yield f"# {preset.docs}\n"
-    for line in textwrap.wrap(preset.notes, WIDTH, break_on_hyphens=False):
-        yield f"# {line}\n"
+def _comment(text: str) -> str:
+    lines = textwrap.wrap(text, WIDTH, break_on_hyphens=False)
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def _chosen(preset: Preset) -> Iterator[str]:
-    """Yield the token's head, and a blank for all that the provider needs."""
+    """Yield the token's table, with a blank for each setting that the provider needs."""
     yield f'[tokens.{preset.name}]\nprovider      = "{preset.name}"\n'
     for method in preset.also:
         yield f'# auth_method = "{method}"    # instead of {preset.settings["auth_method"]}\n'
@@ -108,8 +106,7 @@ def _chosen(preset: Preset) -> Iterator[str]:
 
 
 def _blank(key: str, empty: object, need: Need) -> str:
-    told = textwrap.wrap(str(need), WIDTH, break_on_hyphens=False)
-    return "".join(f"# {line}\n" for line in told) + f"{key:<13} = {json.dumps(empty)}\n"
+    return f"{_comment(str(need))}{key:<13} = {json.dumps(empty)}\n"
 
 
 def _client(name: str, method: str) -> str:

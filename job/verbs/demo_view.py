@@ -1,6 +1,5 @@
-"""`demo` on a terminal or as lines: the real job against an authorization server of our own."""
+"""`demo`: the real job against an embedded authorization server, as a live view or as lines."""
 
-import os
 import tempfile
 import threading
 from collections import deque
@@ -11,16 +10,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from job.compose.refreshers import RefresherSet
-from job.compose.tools import Tools
+from job.compose.job import Job, Options
 from job.core.clock import Clock, system_clock
 from job.core.events import Event, Level
 from job.core.refresher import Refresher
 from job.demo.server import AuthorizationServer
-from job.demo.setup import clients_of, write_configuration
-from job.demo.story import JOB, sentence_of
-from job.demo.tally import Tally
-from job.inventory.kinds import load
+from job.demo.setup import new_clients, write_configuration
+from job.demo.story import JOB, Tally, sentence_of
 from job.observe.status_board import StatusBoard
 from job.runners.daemon import Daemon
 from job.runners.process import TO_RUN, Signals
@@ -38,7 +34,7 @@ LEVEL_STYLES: Mapping[Level, str] = {
 class DemoView:
     """Observes a job, from any thread, and shows it as a picture or as lines.
 
-    `commands` are what a person may try in another terminal; `refreshers` gives those in force.
+    `commands` are for a person to try in another terminal; `refreshers` gives those in force.
     """
 
     def __init__(
@@ -49,7 +45,7 @@ class DemoView:
         refreshers: Callable[[], Mapping[str, Refresher]],
         clock: Clock = system_clock,
     ) -> None:
-        """Know of no event yet."""
+        """Start without events."""
         self.tally = Tally(names)
         self._above = [*_heading(endpoint, commands)]
         self._width = max(map(len, (JOB, *names)))
@@ -58,7 +54,7 @@ class DemoView:
         self._story: deque[Text] = deque(maxlen=EVENTS_SHOWN)
 
     def observe(self, event: Event) -> str | None:
-        """Take in an event, and return it as one plain line, or None if it is of no interest."""
+        """Note an event, and return it as one plain line, or None if a demo does not show it."""
         self._board.observe(event)
         self.tally.observe(event)
         now = self._clock().wall
@@ -71,7 +67,7 @@ class DemoView:
         return f"{at}  {who}  {what}"
 
     def picture(self, height: int) -> Picture:
-        """Return how the tokens are now, and the last events below."""
+        """Return the status of the tokens now, with the last events below."""
         now, events = self._clock().wall, tuple(self._story.copy())
         return Picture(self._board.statuses(), now, height, self._above, events, labels=False)
 
@@ -104,20 +100,20 @@ def run_demo(length_s: float | None, lifetime_s: int, tokens: int, program: str)
     `program` is how a person starts this program, for what the view suggests to try.
     Returns 0 if every token was refreshed and none was ever expired in its file, else 1.
     """
-    clients = clients_of(tokens)
+    clients = new_clients(tokens)
+    names = list(clients)
     with (
         tempfile.TemporaryDirectory(prefix="freshtoken-demo-") as folder,
         AuthorizationServer(clients, lifetime_s) as server,
     ):
         path = write_configuration(folder, server.token_url, clients, lifetime_s)
         commands = (
-            f"cat {folder}/{clients[0].client_id}.json",
+            f"cat {folder}/{names[0]}.json",
             f"{program} status --watch --config {path}",
         )
-        composed = RefresherSet(Tools({}, os.uname().nodename, system_clock))
-        names = [client.client_id for client in clients]
-        view = DemoView(server.token_url, names, commands, composed.in_force)
-        _work(lambda: composed.update(load(path, {}).tokens), view, length_s)
+        job = Job(Options(path), {})
+        view = DemoView(server.token_url, names, commands, job.refreshers.in_force)
+        _work(lambda: job.refreshers.update(job.load().tokens), view, length_s)
     print(view.tally.summary())  # noqa: T201  # what was asked for
     return int(bool(view.tally.failed))
 

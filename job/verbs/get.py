@@ -53,9 +53,9 @@ def get(options: Options, name: str, layout: "FormatName") -> int:
     sinks = sinks_of(name, config.tokens[name], job.tools)
     record, errors = current_record(sinks, time.time())
     if record is None:
-        told = [error.message for error in errors] or ["no valid token in its sinks"]
+        reasons = [error.message for error in errors] or ["no valid token in its sinks"]
         with suppress(OSError):
-            click.echo("\n".join(f"{name}: {line}" for line in told), err=True)
+            click.echo("\n".join(f"{name}: {reason}" for reason in reasons), err=True)
         return worst(error.exit_code for error in errors) or NO_TOKEN
     click.echo(render(record, OutputFormat(layout, name)).rstrip("\n"))
     return 0

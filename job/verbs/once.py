@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from job.compose.observers import Observers
 
 LOG_READ_S = 5.0
-"""How long it waits for a reader of its log, when all else is done."""
+"""How long it waits, when all else is done, until its log is read."""
 HOOKS_SETTLE_S = 30.0
-"""How long it waits for hooks and their further tries."""
+"""How long it waits for hooks and their retries."""
 
 
 @command(*COMMON, hears_signals=True)
@@ -96,9 +96,9 @@ def once(  # one argument for each option
 
 
 def _written(observers: "Observers", path: str | None) -> int:
-    """Write the metrics if that is asked for, and return 0, or the status of a file that can't be.
+    """Write the metrics if a path is given, and return 0, or the status of a failed write.
 
-    Whoever watches by them would otherwise go on looking at old numbers.
+    A failed write must not pass unseen: monitoring would go on with old numbers.
     """
     if path is None:
         return 0

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from job.compose.dry_run import dry_run
@@ -15,6 +15,7 @@ from job.config.request_checks import secret_in_url
 from job.config.settings import CommonSettings, TokenSettings
 from job.core.errors import SinkError
 from job.core.ports import Sink
+from job.core.rate import Rate
 from job.core.schedule import Policy, broken_promise, due_at
 from job.core.secret import Secret
 from job.core.text import DAY_S, duration, entry
@@ -30,7 +31,8 @@ PLACES = {"form": "in a form", "json": "in a JSON object", "query": "in the URL"
 class TokenPlan:
     """What will happen with one token; `life_s` is `known_from` somewhere.
 
-    The refresh comes between `earliest_s` and `latest_s` after the exchange, by chance.
+    The refresh comes at a random moment between `earliest_s` and `latest_s` after the exchange.
+    `unusual` is what differs from RFC 6749's request and answer, and the budget of the client.
     """
 
     token: str
@@ -44,7 +46,7 @@ class TokenPlan:
     sinks: tuple[str, ...]
     secrets: int
     warnings: tuple[str, ...]
-    manners: tuple[tuple[str, str], ...] = ()
+    unusual: tuple[tuple[str, str], ...] = ()
 
     @property
     def per_day(self) -> float:
@@ -57,7 +59,7 @@ class TokenPlan:
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         yield "token endpoint", f"{self.token_url.partition('?')[0]} ({self.auth_method})"
-        yield from self.manners
+        yield from self.unusual
         yield "token life", f"{duration(self.life_s)} ({self.known_from})"
         yield "refresh", self._refresh()
         yield "promise", self._promise()
@@ -70,9 +72,8 @@ class TokenPlan:
             yield "WARNING", warning
 
     def _refresh(self) -> str:
-        earliest, latest = duration(self.earliest_s), duration(self.latest_s)
-        when = latest if earliest == latest else f"{earliest} to {latest}"
-        return f"{when} after each exchange"
+        bounds = dict.fromkeys((duration(self.earliest_s), duration(self.latest_s)))
+        return f"{' to '.join(bounds)} after each exchange"
 
     def _promise(self) -> str:
         left = self.life_s - self.latest_s
@@ -85,53 +86,50 @@ class TokenPlan:
 
 def token_plans(config: Config, tools: Tools, *, online: bool) -> Iterator[TokenPlan]:
     """Yield the plan of each token; `online` reads remote sinks too, to know the real life."""
-    plans = {plan.token: plan for plan in _plans(config, tools, online=online)}
+    known = presets()
+    plans = [_plan(*token, tools, known, online=online) for token in config.tokens.items()]
     tools.limiters.place(config.tokens.values())
     needed: Counter[str] = Counter()
-    for name, settings in config.tokens.items():
-        needed[client_of(settings)] += round(plans[name].per_day)
-    for name, settings in config.tokens.items():
+    for plan, settings in zip(plans, config.tokens.values(), strict=True):
+        needed[client_of(settings)] += round(plan.per_day)
+    for plan, settings in zip(plans, config.tokens.values(), strict=True):
         file = tools.limiters.file(settings)
-        yield _within_budget(plans[name], settings, needed[client_of(settings)], file)
+        yield _within_budget(plan, settings.max_exchanges, needed[client_of(settings)], file)
 
 
-def _plans(config: Config, tools: Tools, *, online: bool) -> Iterator[TokenPlan]:
-    known = presets()
-    for name, settings in config.tokens.items():
-        sinks = sinks_of(name, settings, tools)
-        pairs = zip(sinks, settings.sinks, strict=True)
-        readable = [sink for sink, kind in pairs if online or kind.local_path]
-        life, known_from = _life(settings, readable, known.get(settings.provider or ""))
-        token = Token(Secret(""), "Bearer", "", 0, life, known_from)
-        policy = tools.policy(settings)
-        yield TokenPlan(
-            name,
-            settings.token_url or f"as named by {settings.issuer}",
-            "the best that it takes" if settings.discover_auth_method else settings.auth_method,
-            life,
-            known_from,
-            round(due_at(token, policy, 1.0)),
-            round(due_at(token, policy, 0.0)),
-            round(policy.min_validity),
-            tuple(sink.label for sink in sinks),
-            sum(kind.max_versions_per_day is not None for kind in settings.sinks),
-            (
-                *dry_run(settings, tools).warnings(run=not online),
-                *_warnings(settings, token, policy),
-            ),
-            tuple(_manners(settings)),
-        )
+def _plan(
+    name: str, settings: TokenSettings, tools: Tools, known: Mapping[str, Preset], *, online: bool
+) -> TokenPlan:
+    sinks, policy = sinks_of(name, settings, tools), tools.policy(settings)
+    pairs = zip(sinks, settings.sinks, strict=True)
+    readable = [sink for sink, kind in pairs if online or kind.local_path]
+    life, known_from = _life(settings, readable, known.get(settings.provider or ""))
+    token = Token(Secret(""), "Bearer", "", 0, life, known_from)
+    secret_warnings = dry_run(settings, tools).warnings(run=not online)
+    return TokenPlan(
+        name,
+        settings.token_url or f"as named by {settings.issuer}",
+        "the best that it takes" if settings.discover_auth_method else settings.auth_method,
+        life,
+        known_from,
+        round(due_at(token, policy, 1.0)),
+        round(due_at(token, policy, 0.0)),
+        round(policy.min_validity),
+        tuple(sink.label for sink in sinks),
+        sum(kind.max_versions_per_day is not None for kind in settings.sinks),
+        (*secret_warnings, *_warnings(settings, token, policy)),
+        tuple(_unusual(settings)),
+    )
 
 
 def _within_budget(
-    plan: TokenPlan, settings: TokenSettings, needed: float, file: BudgetFile | None
+    plan: TokenPlan, budget: Rate | None, needed: float, file: BudgetFile | None
 ) -> TokenPlan:
-    """Add to a plan what its client may do a day, and whether all its tokens can do with that."""
-    if settings.max_exchanges is None:
+    """Add to a plan what its client may do a day, and whether that is enough for all its tokens."""
+    if budget is None:
         return plan
-    budget = settings.max_exchanges
     kept = f"kept in {file.path}" if file else "counted anew by each process: no file sink keeps it"
-    told = f"{budget}, which is {_count(budget.per_day)} a day for this client; {kept}"
+    text = f"{budget}, which is {_count(budget.per_day)} a day for this client; {kept}"
     warnings = plan.warnings
     if needed > budget.per_day:
         short = (
@@ -140,7 +138,7 @@ def _within_budget(
             "Set a later refresh_at, ask for fewer tokens, or get a larger quota"
         )
         warnings += (short,)
-    return replace(plan, manners=(*plan.manners, ("budget", told)), warnings=warnings)
+    return replace(plan, unusual=(*plan.unusual, ("budget", text)), warnings=warnings)
 
 
 def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None) -> tuple[int, str]:
@@ -158,8 +156,8 @@ def _life(settings: TokenSettings, sinks: Sequence[Sink], preset: Preset | None)
     return ASSUMED_LIFE_S, "an assumption: no token has been seen yet"
 
 
-def _manners(settings: TokenSettings) -> Iterator[tuple[str, str]]:
-    """Yield in which way this provider is asked and answers, where that is not the RFC's way."""
+def _unusual(settings: TokenSettings) -> Iterator[tuple[str, str]]:
+    """Yield how this provider's request and answer differ from those of the RFC."""
     usual = CommonSettings()
     asked = (settings.http_method, settings.request_format, settings.grant_type)
     if asked != (usual.http_method, usual.request_format, usual.grant_type):

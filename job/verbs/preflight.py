@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from job.compose.client_auth import chosen, published
 from job.compose.dry_run import dry_run
 from job.compose.refreshers import sinks_of
-from job.compose.token_source import token_url_of
+from job.compose.token_source import settled, token_url_of
 from job.compose.tools import Tools
 from job.config.settings import TokenSettings
 from job.core.errors import ExchangeError, RequestRejected, SecretUnavailable, SinkError
@@ -23,7 +22,7 @@ from job.sinks.settings import SinkSettings
 
 SKEW_S = 30.0
 NO_ENDPOINT = (404, 405, 407, 410, 429)
-"""Statuses of the 4xx range that do not come from a token endpoint which is there and well."""
+"""4xx statuses that do not come from a working token endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class PreflightResult:
 
 
 def preflight(name: str, settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
-    """Try what a token needs, short of asking for one."""
+    """Try everything that a token needs, short of requesting one."""
     yield from _proof(settings, tools)
     yield from _server(settings, tools)
     sinks = sinks_of(name, settings, tools)
@@ -45,7 +44,7 @@ def preflight(name: str, settings: TokenSettings, tools: Tools) -> Iterator[Pref
 
 
 def _proof(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
-    """Have a request signed that is not sent."""
+    """Have a request signed, without sending it."""
     tried = dry_run(settings, tools)
     try:
         tried.run()
@@ -57,7 +56,7 @@ def _proof(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
 
 
 def _server(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
-    """Find the token endpoint where its issuer names it, and speak to it."""
+    """Find the token endpoint, by discovery where there is an issuer, and try it."""
     url, discovery = token_url_of(settings), tools.discovery(settings)
     if discovery is not None:
         try:
@@ -65,45 +64,42 @@ def _server(settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
         except ExchangeError as error:
             yield PreflightResult("discovery", good=False, text=error.message)
             return
-        settled = chosen(settings, metadata)
-        url = published(settled, metadata).token_url
-        yield PreflightResult("discovery", good=True, text=_discovered(settled, metadata, url))
+        found, endpoint = settled(settings, metadata)
+        url = endpoint.token_url
+        yield PreflightResult("discovery", good=True, text=_discovered(found, metadata, url))
     yield from _endpoint(url, settings, tools)
 
 
-def _discovered(settled: TokenSettings, metadata: Metadata, url: str) -> str:
-    """Tell what the metadata say; what they leave out may work all the same."""
+def _discovered(found: TokenSettings, metadata: Metadata, url: str) -> str:
+    """Return what the metadata say; what they leave out may work all the same."""
     methods = ", ".join(metadata.auth_methods)
-    text = f"{metadata.place} names {url}, which takes {methods}; {settled.auth_method} is used"
-    if metadata.grant_types and settled.grant_type not in metadata.grant_types:
-        text += f"; {settled.grant_type} is not among the grants that it lists"
+    text = f"{metadata.place} names {url}, which takes {methods}; {found.auth_method} is used"
+    if metadata.grant_types and found.grant_type not in metadata.grant_types:
+        text += f"; {found.grant_type} is not among the grants that it lists"
     return text
 
 
 def _endpoint(url: str, settings: TokenSettings, tools: Tools) -> Iterator[PreflightResult]:
-    """Send a request without parameters or credentials, to which a token endpoint says no."""
+    """Send a request without parameters or credentials, which a token endpoint refuses."""
+    empty = TokenRequest(url, (), settings.headers, settings.http_method, settings.request_format)
     before = tools.clock().wall
     try:
-        method, layout = settings.http_method, settings.request_format
-        asked = TokenRequest(url, (), settings.headers, method, layout)
-        sending = prepared(asked, lambda request: request)
-        reply = tools.transport(settings, url).send(sending)
+        reply = tools.transport(settings, url).send(prepared(empty, lambda request: request))
     except ExchangeError as error:
         yield PreflightResult("endpoint", good=False, text=error.message)
         return
     answer = TokenResponse(*reply, sent_at=(before + tools.clock().wall) / 2)
-    good = _says_no(answer)
-    text = (
-        f"{urlsplit(url).hostname} answers (HTTP {answer.status} to an empty request, as it should)"
-    )
-    if not good:
+    if good := _refuses(answer):
+        host, status = urlsplit(url).hostname, answer.status
+        text = f"{host} answers (HTTP {status} to an empty request, as it should)"
+    else:
         text = error_response_of(answer, members_of(answer.body)).message
     yield PreflightResult("endpoint", good, text)
     yield from _clock(answer)
 
 
-def _says_no(answer: TokenResponse) -> bool:
-    """Tell whether an answer is a refusal: by its status, or with success, by what the body says.
+def _refuses(answer: TokenResponse) -> bool:
+    """Tell whether an answer is a refusal, by its status or, if that is 2xx, by its body.
 
     Some endpoints answer everything with HTTP 200.
     """

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from requests import PreparedRequest
 
@@ -14,12 +15,11 @@ from job.oauth.request import TokenRequest, prepared
 from job.oauth.token_response import TokenResponse, members_of
 from job.verbs.probe_report import Exchanged, Survival
 
-DEAD = 401
 PATIENCE_S = 60.0
-"""How long a person who has asked for it waits for a limit."""
+"""How long the person who runs `probe` is made to wait for a limit."""
 
 Tried = Callable[[Token], tuple[bool | None, str]]
-"""Tells whether a token works, or None, and how we know."""
+"""Tells whether a token works (None: unknown), and how we know."""
 
 
 def exchange_twice(
@@ -27,8 +27,8 @@ def exchange_twice(
 ) -> tuple[Exchanged, Exchanged]:
     """Return two exchanges, one right after the other; raises ExchangeError.
 
-    Each counts against the limits of the client. Where they allow it only after more than
-    PATIENCE_S, it is an EndpointUnavailable.
+    Each counts against the limits of the client; EndpointUnavailable is raised where these would
+    delay an exchange by more than PATIENCE_S.
     """
     return _exchanged(exchange, limit, sleep), _exchanged(exchange, limit, sleep)
 
@@ -42,14 +42,14 @@ def _exchanged(
             with limit(0.0):
                 answer = exchange.ask(exchange.request)
                 return Exchanged(answer, exchange.read(answer))
-        except Deferred as off:
-            wait_s = off.wait_s
-        left_s -= wait_s
-        if left_s < 0:
-            break
-        sleep(wait_s)
-    text = f"the limits of this client allow no exchange for {duration(wait_s)}"
-    raise EndpointUnavailable("limit_reached", f"{text} (max_exchanges, max_rate)")
+        except Deferred as deferred:
+            left_s -= deferred.wait_s
+            if left_s < 0:
+                wait = duration(deferred.wait_s)
+                text = f"the limits of this client allow no exchange for {wait}"
+                text += " (max_exchanges, max_rate)"
+                raise EndpointUnavailable("limit_reached", text) from None
+            sleep(deferred.wait_s)
 
 
 def survival(
@@ -57,7 +57,7 @@ def survival(
 ) -> Survival:
     """Tell whether the first token still works, by a URL of the API or by introspection.
 
-    The second token is tried, too: where not even that one works, the place tells nothing.
+    The second token is tried too: a place that refuses even that one proves nothing.
     """
     try:
         if probe_url:
@@ -72,12 +72,12 @@ def survival(
 def _judged(tried: Tried, first: Token, second: Token) -> Survival:
     fresh, how = tried(second)
     if not fresh:
-        return Survival(None, f"{how}, even for the second token: another place has to tell")
+        return Survival(None, f"{how}, even for the second token: this proves nothing")
     return Survival(*tried(first))
 
 
 def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | None, str]:
-    """Ask a URL of the API with a token: 2xx is a yes, 401 a no, and all else says nothing."""
+    """Call a URL of the API with a token: 2xx means yes, 401 no, and anything else is unclear."""
 
     def with_token(request: PreparedRequest) -> PreparedRequest:
         request.headers["Authorization"] = f"{token.token_type} {token.access_token.reveal()}"
@@ -86,15 +86,15 @@ def _at(exchange: ClientCredentials, url: str, token: Token) -> tuple[bool | Non
     asked = TokenRequest(url, (), method="GET", layout="query")
     sent_at = exchange.clock().wall
     answer = TokenResponse(*exchange.transport.send(prepared(asked, with_token)), sent_at)
-    works = True if answer.succeeded else False if answer.status == DEAD else None
+    works = (
+        True if answer.succeeded else False if answer.status == HTTPStatus.UNAUTHORIZED else None
+    )
     return works, f"probe_url answers HTTP {answer.status}"
 
 
 def _introspected(exchange: ClientCredentials, token: Token) -> tuple[bool | None, str]:
     """Ask the server itself (RFC 7662 section 2.2)."""
-    params = (("token", token.access_token.reveal()), ("token_type_hint", "access_token"))
-    asked = TokenRequest(exchange.introspection_url, params, exchange.request.headers)
-    answer = exchange.ask(asked, token.access_token)
+    answer = exchange.introspect(token)
     active = (members_of(answer.body) or {}).get("active")
     if not isinstance(active, bool):
         return None, f"introspection answers HTTP {answer.status} and doesn't say"

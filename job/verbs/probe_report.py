@@ -1,4 +1,4 @@
-"""What two answers of a token endpoint tell of it, and which settings follow. Pure."""
+"""What two answers of a token endpoint show, and which settings follow from that. Pure."""
 
 import json
 import re
@@ -24,7 +24,7 @@ from job.oauth.token_response import (
 
 LONG_LIFE_S = 8 * DAY_S
 SHORTER_S = 60
-"""A JWT that says it ends this much before its answer says so is to be believed."""
+"""A JWT is believed if it expires at least this much before the time that its answer gives."""
 SHOWN = 200
 MAX_DEPTH = 4
 THOUSAND = 1000
@@ -53,7 +53,7 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True)
 class Survival:
-    """Whether the first token still works after the second was given, or None, and how we know."""
+    """Whether the first token works after the second was issued (None: unknown), and the proof."""
 
     works: bool | None
     how: str
@@ -95,10 +95,10 @@ class ProbeReport:
 
     def _entries(self) -> Iterator[tuple[str, str]]:
         yield "auth method", f"{self.auth_method} was accepted"
-        told = f"{self.life_s} s, by {self.expiry_source}"
-        yield "token life", f"{duration(self.life_s)} ({told})"
+        life = duration(self.life_s)
+        yield "token life", f"{life} ({self.life_s} s, by {self.expiry_source})"
         yield "second token", "the same one again" if self.same_token else "another one"
-        works = {True: "still works", False: "is dead now", None: "can't be told"}
+        works = {True: "still works", False: "is dead now", None: "unknown"}
         yield "first token", f"{works[self.first_works]} ({self.how})"
         yield "clock", self._clock()
         yield "scope", self._scope()
@@ -116,12 +116,12 @@ class ProbeReport:
 
     def _scope(self) -> str:
         if self.scope == self.asked_scope:
-            return self.scope or "none was asked for, and none is told"
+            return self.scope or "none was requested, and the answer names none"
         return f"{self.scope} (asked for: {self.asked_scope or 'none'})"
 
 
 def warning(name: str, settings: TokenSettings) -> str:
-    """Return what a person has to know before the server is asked."""
+    """Return what a person has to know before any request is sent."""
     host = urlsplit(settings.token_url or settings.issuer or "").hostname or "the server"
     text = f"This asks {host} for two tokens, with the client of {name}, and writes neither."
     text += " " + KILLS[settings.reissue].format(name)
@@ -137,10 +137,10 @@ def report(
     settings: CommonSettings,
     rules: ResponseRules,
 ) -> ProbeReport:
-    """Return what two exchanges, one after the other, tell of a token endpoint."""
+    """Return what two exchanges, one after the other, show of a token endpoint."""
     same = first.token.access_token == second.token.access_token
     members = members_of(first.answer.body) or {}
-    show = _shower(first, second)
+    show = _sanitizer(first, second)
     found = tuple(map(show, _members(members)))
     dated = first.answer.dated is not None and "age" not in first.answer.headers
     advice = [
@@ -170,7 +170,7 @@ Advice = tuple[dict[str, Any], list[str]]
 
 
 def _reissue(same: bool, works: bool | None, settings: CommonSettings) -> Advice:  # noqa: FBT001  # two answers
-    """Return what a new token does to the one before, unless the configuration says so already."""
+    """Return what a new token does to the previous one, unless the configuration says so."""
     if same and settings.fresh_window is None:
         note = (
             "with same_until_expiry the token is renewed just after its expiry; if the provider "
@@ -192,10 +192,11 @@ def _other(reissue: str, settings: CommonSettings) -> dict[str, Any]:
 def _life(
     first: Exchanged, rules: ResponseRules, members: Mapping[str, Any], found: tuple[str, ...]
 ) -> Advice:
-    """Return where the life is told, if it wasn't found, or is told twice."""
+    """Return the settings by which the lifetime is found, if it was not, or is stated twice."""
     token = first.token
     if token.expiry_source == "default":
-        likely = [path for path in found if TELLS_A_LIFE.search(path) and _is_life(members, path)]
+        named = filter(TELLS_A_LIFE.search, found)
+        likely = [path for path in named if number_of(at(members, path)) is not None]
         if len(likely) == 1 and BARE_PATH.fullmatch(likely[0]):
             return {"expiry_path": likely[0]}, []
         return {"default_lifetime": f"{token.lifetime}s"}, [UNTOLD]
@@ -215,12 +216,8 @@ def _long_life(token: Token, settings: CommonSettings) -> Advice:
     return {"max_age": "7d"}, ["a token that is renewed each week shows early that it was revoked"]
 
 
-def _is_life(members: Mapping[str, Any], path: str) -> bool:
-    return number_of(at(members, path)) is not None
-
-
 def _members(value: object, path: str = "", depth: int = MAX_DEPTH) -> Iterator[str]:
-    """Yield the paths of an answer's members, never what stands there."""
+    """Yield the paths of an answer's members, never their values."""
     for name, member in value.items() if isinstance(value, dict) else ():
         if isinstance(member, dict) and member and depth:
             yield from _members(member, f"{path}{name}.", depth - 1)
@@ -228,8 +225,8 @@ def _members(value: object, path: str = "", depth: int = MAX_DEPTH) -> Iterator[
             yield f"{path}{name}"
 
 
-def _shower(first: Exchanged, second: Exchanged) -> Callable[[str], str]:
-    """Return what makes a text of the server fit to be shown: masked, printable, short."""
+def _sanitizer(first: Exchanged, second: Exchanged) -> Callable[[str], str]:
+    """Return a function that makes a text of the server safe to show: masked, printable, short."""
     tokens = (first.token.access_token, second.token.access_token)
     known = (*first.answer.secrets, *second.answer.secrets, *tokens)
     return lambda text: printable(mask(text, known))[:SHOWN]

@@ -1,4 +1,4 @@
-"""`providers`: which are known, and what is known of them."""
+"""`providers`: lists the known providers, or explains one."""
 
 import json
 import shutil
@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -100,17 +101,9 @@ def explained(preset: "Preset") -> Iterator[str]:
 
 
 def _entries(preset: "Preset") -> Iterator[tuple[str, str]]:
-    if preset.why_not:
-        yield "not possible", preset.why_not
-    else:
-        yield from _settings(preset)
-    for head, text in (
-        ("note", preset.notes),
-        ("documentation", preset.docs),
-        ("shown by", preset.source),
-    ):
-        if text:
-            yield head, text
+    yield from [("not possible", preset.why_not)] if preset.why_not else _settings(preset)
+    more = {"note": preset.notes, "documentation": preset.docs, "shown by": preset.source}
+    yield from ((head, text) for head, text in more.items() if text)
     if not preset.why_not:
         yield "next", f"freshtoken init {preset.name}"
 
@@ -122,39 +115,24 @@ def _settings(preset: "Preset") -> Iterator[tuple[str, str]]:
     yield "auth method", settings["auth_method"] + also
     yield from _needs(preset)
     others = (f"{k} = {_shown(v)}" for k, v in settings.items() if k not in TOLD)
-    yield from zip(_heads("also set"), others, strict=False)
+    yield from zip(chain(["also set"], repeat("")), others, strict=False)
     life = f"about {preset.lifetime_hint}; " if preset.lifetime_hint else ""
     yield "token life", f"{life}what the answer says counts"
-    yield "a new token", reissue_of(settings)
+    fresh, reissue = settings.get("fresh_window"), settings.get("reissue", "independent")
+    yield "a new token", FRESH.format(fresh) if fresh else REISSUE[reissue]
     if "max_exchanges" in settings:
         yield "limit", f"{settings['max_exchanges']} exchanges for each client"
 
 
-def reissue_of(settings: Mapping[str, Any]) -> str:
-    """Say what a new token does to the one before, and so to readers."""
-    if "fresh_window" in settings:
-        return FRESH.format(settings["fresh_window"])
-    return REISSUE[settings.get("reissue", "independent")]
-
-
 def _needs(preset: "Preset") -> Iterator[tuple[str, str]]:
-    """Yield what the user has to bring."""
     proof = PROOFS.get(preset.settings["auth_method"], "client_secret")
     parts = {f"provider_params.{name}": need for name, need in preset.params.items()}
     needs = {**parts, **preset.needs}
     wants = (f"{key}: {need}" for key, need in needs.items() if key != "client_id")
-    yield from zip(_heads("you need"), ("client_id", proof, *wants), strict=False)
-
-
-def _heads(first: str) -> Iterator[str]:
-    yield first
-    while True:
-        yield ""
+    yield from zip(chain(["you need"], repeat("")), ("client_id", proof, *wants), strict=False)
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401  # a TOML value
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {_shown(item)}" for name, item in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_shown, value)) + "]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value)

@@ -1,4 +1,4 @@
-"""`run`: keep all tokens current until it is told to stop."""
+"""`run`: keep all tokens current until a signal stops it."""
 
 import os
 import threading
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from job.runners.daemon import Daemon
 
 LOG_HANGS_S = 0.25
-"""How long it waits for a reader of its log, when all else is done."""
+"""How long it waits, when all else is done, until its log is read."""
 HOOKS_S = 0.25
-"""How long it waits for hooks at work; they go on without it, but for their failures."""
+"""How long it waits for running hooks; they go on without it, but their failures are not logged."""
 
 
 @command(*COMMON, hears_signals=True)
@@ -49,7 +49,7 @@ def run(options: Options, stop_timeout: str) -> int:
         try:
             config = job.load(with_secrets=True)
             with BackgroundReporter(job.report, drain_s=LOG_HANGS_S) as report:
-                # By default Python prints what a thread died of, whatever stands in it.
+                # By default Python prints the exception that ended a thread, secrets included.
                 threading.excepthook = lambda dead: report(
                     crashed(dead.exc_value or Exception(), None)
                 )
@@ -65,7 +65,7 @@ def run(options: Options, stop_timeout: str) -> int:
 
 
 def _daemon(job: Job, config: "Config", observers: "Observers", stop_s: float) -> "Daemon":
-    """Return the daemon of a configuration, which tells the log first and then the observers."""
+    """Return the daemon of a configuration."""
     from job.runners.daemon import Daemon  # noqa: PLC0415
 
     def reload(_: object) -> "dict[str, Refresher]":

@@ -34,8 +34,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
       78  the configuration can't be used
     """  # noqa: D301
     from job.observe.status import severity  # noqa: PLC0415
-    from job.verbs.status_read import looks, statuses  # noqa: PLC0415
-    from job.verbs.status_text import rows, table  # noqa: PLC0415
+    from job.verbs.status_read import looks, rows, statuses, table  # noqa: PLC0415
 
     pictured = not as_json and _takes_pictures()
     if watching and not (pictured and sys.stdout.isatty()):
@@ -62,7 +61,7 @@ def status(options: Options, *, as_json: bool, watching: bool) -> int:
 
 
 def _takes_pictures() -> bool:
-    """Tell whether standard output shows colours and lines, or is told to."""
+    """Tell whether standard output can show colours and lines, or FORCE_COLOR says so."""
     capable = sys.stdout.isatty() and os.environ.get("TERM") not in {None, "dumb", "unknown"}
     wanted = capable or bool(os.environ.get("FORCE_COLOR"))
     return wanted and sys.stdout.encoding.lower().startswith("utf")

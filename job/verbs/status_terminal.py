@@ -23,13 +23,12 @@ from job.observe.status import (
     worst_first,
 )
 from job.runners.process import TO_END, Signals
-from job.verbs.status_read import Look, statuses
-from job.verbs.status_text import refresh, sinks_in_order, time_left
+from job.verbs.status_read import Look, refresh, sinks_in_order, statuses, time_left
 
 WIDE = 100
-"""With so many columns, every fact has a column of its own and there is room for a bar."""
+"""From this width on, every fact has a column of its own and there is room for a bar."""
 BAR_SHARE, BAR_SHARE_ALONE = 8, 4
-"""Which part of the width a bar takes, beside the names of sinks and without them."""
+"""The fraction of the width that a bar takes, beside the names of sinks and without them."""
 PROBLEMS_SHOWN = 10
 NAMES_SHOWN = 3
 GAP = (0, 2, 0, 0)
@@ -48,11 +47,11 @@ STYLES: Mapping[TokenState, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The one sentence, a row for each sink, what is wrong with its cure, and the last events.
+    """The headline, a row for each sink, each problem with its cure, and the last events.
 
-    The worst token is first. `above` stands over it all. With `labels` off, sinks are not named,
+    The worst token comes first, below the lines of `above`. With `labels` off, sinks are not named,
     which leaves room for bars on any terminal. Where `height` is given, the last rows and the first
-    events give way, so that it fits.
+    events are left out, so that it fits.
     """
 
     tokens: Sequence[TokenStatus]
@@ -63,7 +62,7 @@ class Picture:
     labels: bool = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield all parts, for the width there is."""
+        """Yield all parts, in the width of the terminal."""
 
         def lines(*parts: RenderableType) -> list[list[Segment]]:
             return console.render_lines(Group(*parts), options, pad=False)
@@ -83,7 +82,7 @@ class Picture:
     def _rows(
         self, lines: Callable[[RenderableType], list[list[Segment]]], room: int, width: int
     ) -> list[list[Segment]]:
-        """Return the lines of the table; where there are too many, the best rows give way."""
+        """Return the lines of the table; where there are too many, the best rows are left out."""
         ordered = sinks_in_order(self.tokens)
         table = lines(_table(ordered[:room], self.now, width, labels=self.labels))
         if len(table) <= room and len(ordered) <= room:
@@ -127,9 +126,9 @@ def _table(
         table.add_column("SINK", overflow="fold", ratio=1)
     before = ""
     for name, sink in ordered:
-        told = name if name != before else ""
+        shown = name if name != before else ""
         share = BAR_SHARE if labels else BAR_SHARE_ALONE
-        cells = _wide(sink, now, told, width // share) if wide else _narrow(sink, now, told)
+        cells = _wide(sink, now, shown, width // share) if wide else _narrow(sink, now, shown)
         table.add_row(*cells[: len(table.columns)])
         before = name
     return table
@@ -149,8 +148,8 @@ def _narrow(sink: SinkStatus, now: float, name: str) -> tuple[Text, ...]:
 
 
 def _state(sink: SinkStatus) -> Text:
-    told = STATES[sink.state]
-    return Text(f"{told.mark} {told.word}", STYLES[sink.state])
+    meaning = STATES[sink.state]
+    return Text(f"{meaning.mark} {meaning.word}", STYLES[sink.state])
 
 
 def _bar(sink: SinkStatus, now: float, width: int) -> Text:
@@ -169,7 +168,7 @@ def _bar(sink: SinkStatus, now: float, width: int) -> Text:
 
 
 def _problems(tokens: Sequence[TokenStatus]) -> Iterator[RenderableType]:
-    """Yield each thing that is wrong once, whose it is, and the cure below."""
+    """Yield each problem once, with the tokens that have it, and the cure below."""
     whose: dict[tuple[str, str], list[tuple[str, TokenState]]] = {}
     for token in worst_first(tokens):
         for _, state, trouble in token.troubles:
@@ -178,8 +177,8 @@ def _problems(tokens: Sequence[TokenStatus]) -> Iterator[RenderableType]:
     for (cause, cure), bad in list(whose.items())[:PROBLEMS_SHOWN]:
         _, state = bad[0]
         names = _names(name for name, _ in bad)
-        told = Text.assemble((names, "bold"), f": {cause}", f"\n{cure}" if cure else "")
-        grid.add_row(Text(STATES[state].mark, STYLES[state]), told)
+        text = Text.assemble((names, "bold"), f": {cause}", f"\n{cure}" if cure else "")
+        grid.add_row(Text(STATES[state].mark, STYLES[state]), text)
     if len(whose) > PROBLEMS_SHOWN:
         grid.add_row("", f"and {len(whose) - PROBLEMS_SHOWN} more: freshtoken status --json")
     if whose:
@@ -194,7 +193,7 @@ def _names(bad: Iterable[str]) -> str:
 
 
 def drawn(tokens: Sequence[TokenStatus], now: float, console: Console) -> str:
-    """Return the picture; what scrolls away at the top is said again at the bottom."""
+    """Return the picture; where its headline scrolls away, the bottom repeats it."""
     lines = console.render_lines(Picture(tokens, now), pad=False)
     with console.capture() as captured:
         console.print(Segments(_as_they_are(lines)), end="")

@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import import_key
+from loading import tokens_of
 from running import PATIENCE_S, ROOT
 from test_oidc_provider import Provider, serving
 from token_server import authority
 
-from job.compose.token_source import LazySource, source_of
+from job.compose.token_source import ClientSource
 from job.compose.tools import Tools
-from job.config import tokens_of
 from job.core.clock import system_clock
 from job.core.errors import RequestRejected
 
@@ -226,10 +226,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(provider, ca_file, folder, auditor)
 
 
-def source_at(world: World, table: dict[str, Any]) -> LazySource:
+def source_at(world: World, table: dict[str, Any]) -> ClientSource:
     """Build what the program builds."""
     settings = tokens_of({"tokens": {"one": table}}, str(world.folder))["one"]
-    return source_of(settings, Tools({}, "host", system_clock))
+    return ClientSource(settings, Tools({}, "host", system_clock))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hydra_server import AuthMethod, Client, HydraServer
 from running import PATIENCE_S, ROOT
 
 from job.core.secret import Secret
-from job.demo.server import AuthMethod, AuthorizationServer, Client
 
 CLIENT_ID = "7590139168389961"
 BASIC: AuthMethod = "client_secret_basic"
@@ -33,7 +33,7 @@ class Run(NamedTuple):
     shown: str
 
 
-def once(folder: Path, server: AuthorizationServer, secret: str, *settings: str) -> Run:
+def once(folder: Path, server: HydraServer, secret: str, *settings: str) -> Run:
     """Run the Tiki preset against the server, with further lines of configuration."""
     (folder / "secret").write_text(secret)
     lines = [
@@ -71,7 +71,7 @@ def client(method: AuthMethod, secret: str = PLAIN, client_id: str = CLIENT_ID) 
 @pytest.mark.parametrize("method", [BASIC, POST])
 def test_the_right_method_brings_a_token(tmp_path: Path, method: AuthMethod, secret: str) -> None:
     """Any secret works with either method, and the token is stored with the life that was told."""
-    with AuthorizationServer([client(method, secret)]) as server:
+    with HydraServer([client(method, secret)]) as server:
         run = once(tmp_path, server, secret, f'auth_method = "{method}"')
         assert run.stored is not None
         assert server.is_valid(run.stored["access_token"])
@@ -126,7 +126,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_a_refusal_tells_what_to_set(tmp_path: Path, mistake: Mistake) -> None:
     """One event with the server's code and the cure, exit status 77, nothing stored or leaked."""
-    with AuthorizationServer([mistake.registered]) as server:
+    with HydraServer([mistake.registered]) as server:
         run = once(tmp_path, server, mistake.secret, *mistake.settings)
     (event,) = run.events
     told = [event[name] for name in ("event", "level", "http_status", "code")]

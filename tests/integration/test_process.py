@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hydra_server import Client, HydraServer
 from running import (
     PATIENCE_S,
     ROOT,
@@ -29,7 +30,6 @@ from running import (
 
 from job.cli import exit_status
 from job.core.secret import Secret
-from job.demo.server import AuthorizationServer, Client
 
 AT_ONCE = 4
 
@@ -40,15 +40,15 @@ NAMES = ("kept", "changed", "removed", "added")
 
 
 @pytest.fixture
-def server() -> Iterator[AuthorizationServer]:
+def server() -> Iterator[HydraServer]:
     """Start the authorization server, with a client for each token."""
     clients = [Client(name, Secret(secrets.token_urlsafe(24)), scopes=("a",)) for name in NAMES]
-    with AuthorizationServer(clients) as running:
+    with HydraServer(clients) as running:
         running.secrets = {c.client_id: c.secret.reveal() for c in clients}  # type: ignore[attr-defined]
         yield running
 
 
-def configure(folder: Path, server: AuthorizationServer, *names: str, **more: str) -> Path:
+def configure(folder: Path, server: HydraServer, *names: str, **more: str) -> Path:
     """Write the configuration of some tokens; `more` has further lines for one of them."""
     tables = []
     for name in names:
@@ -65,7 +65,7 @@ def configure(folder: Path, server: AuthorizationServer, *names: str, **more: st
 @pytest.mark.fault("sigterm")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_an_idle_job_at_once(
-    tmp_path: Path, server: AuthorizationServer, number: signal.Signals
+    tmp_path: Path, server: HydraServer, number: signal.Signals
 ) -> None:
     """Promise: SIGTERM and Ctrl-C leave within seconds, with status 0 and a last line."""
     with Job(configure(tmp_path, server, "kept")) as job:
@@ -118,7 +118,7 @@ def test_a_second_signal_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("log-unwritable")
-def test_a_full_log_disk_stops_nothing(tmp_path: Path, server: AuthorizationServer) -> None:
+def test_a_full_log_disk_stops_nothing(tmp_path: Path, server: HydraServer) -> None:
     """Promise: when no line can be written, tokens are still kept and signals still heard."""
     config = configure(tmp_path, server, "kept")
     argv = program("run", "--config", str(config))
@@ -140,7 +140,7 @@ def test_a_full_log_disk_stops_nothing(tmp_path: Path, server: AuthorizationServ
 
 
 @pytest.mark.fault("reload")
-def test_sighup_takes_a_new_configuration(tmp_path: Path, server: AuthorizationServer) -> None:
+def test_sighup_takes_a_new_configuration(tmp_path: Path, server: HydraServer) -> None:
     """Promise: added and changed tokens are got, removed ones rest, unchanged ones cost nothing."""
     with Job(configure(tmp_path, server, "kept", "changed", "removed")) as job:
         for _ in range(3):
@@ -182,7 +182,7 @@ def test_sighup_takes_a_new_configuration(tmp_path: Path, server: AuthorizationS
     ids=["no toml", "wrong keys", "empty", "no file", "too deep"],
 )
 def test_sighup_refuses_a_broken_configuration(
-    tmp_path: Path, server: AuthorizationServer, broken: str | None, problem: str
+    tmp_path: Path, server: HydraServer, broken: str | None, problem: str
 ) -> None:
     """Promise: a bad file is told and changes nothing; a good one after it is taken."""
     config = configure(tmp_path, server, "kept")
@@ -204,7 +204,7 @@ def test_sighup_refuses_a_broken_configuration(
     assert (server.exchanges("kept"), server.exchanges("added")) == (2, 1)
 
 
-def test_sigusr1_refreshes_now(tmp_path: Path, server: AuthorizationServer) -> None:
+def test_sigusr1_refreshes_now(tmp_path: Path, server: HydraServer) -> None:
     """Promise: each SIGUSR1 gives every token a new exchange, due or not."""
     with Job(configure(tmp_path, server, "kept")) as job:
         job.told("token.delivered")
@@ -296,7 +296,7 @@ def test_a_killed_job_is_taken_up_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("sigterm")
-def test_as_pid_1_it_hears_sigterm(tmp_path: Path, server: AuthorizationServer) -> None:
+def test_as_pid_1_it_hears_sigterm(tmp_path: Path, server: HydraServer) -> None:
     """Promise: in a container without an init, `docker stop` ends it at once and cleanly."""
     with Job(configure(tmp_path, server, "kept"), *namespace()) as job:
         job.told("token.delivered")
@@ -313,7 +313,7 @@ def test_as_pid_1_it_hears_sigterm(tmp_path: Path, server: AuthorizationServer) 
 
 
 def test_it_leaves_no_core_and_opens_its_memory_to_nobody(
-    tmp_path: Path, server: AuthorizationServer
+    tmp_path: Path, server: HydraServer
 ) -> None:
     """Promise: a crash writes no secret to a disk (core(5), prctl(2) PR_SET_DUMPABLE)."""
     with Job(configure(tmp_path, server, "kept")) as job:
@@ -334,7 +334,7 @@ def test_it_leaves_no_core_and_opens_its_memory_to_nobody(
 
 
 @pytest.mark.fault("signal-storm")
-def test_it_has_no_thread_for_each_token(tmp_path: Path, server: AuthorizationServer) -> None:
+def test_it_has_no_thread_for_each_token(tmp_path: Path, server: HydraServer) -> None:
     """Promise: an idle job has few threads beside its workers, whatever it has done."""
     with Job(configure(tmp_path, server, *NAMES)) as job:
         for _ in range(5):

@@ -19,11 +19,11 @@ import requests
 import yaml
 from aws import REGION
 from consumers import Api, examples, need, placed
+from hydra_server import Client, HydraServer
 from running import PATIENCE_S, Job, missing, paced, until
 
 from freshtoken_reader import TokenAuth
 from job.core.secret import Secret
-from job.demo.server import AuthorizationServer, Client
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -45,7 +45,7 @@ class World:
 
     folder: Path
     aws_url: str
-    server: AuthorizationServer
+    server: HydraServer
     api: Api
     job: Job
 
@@ -76,7 +76,7 @@ def world(
     (tmp_path / "tiki.secret").write_text(client.secret.reveal())
     config = tmp_path / "freshtoken.toml"
     with (
-        AuthorizationServer([client], LIFETIME) as server,
+        HydraServer([client], LIFETIME) as server,
         Api(server.is_valid) as api,
     ):
         config.write_text(configuration(server.token_url))

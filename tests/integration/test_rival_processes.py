@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hydra_server import Client, HydraServer
 from running import PATIENCE_S, ROOT, paced
 from token_server import Play, TokenServer, token
 
 from job.core.secret import Secret
-from job.demo.server import AuthorizationServer, Client
 
 if TYPE_CHECKING:
     from aws import FaultyAws
@@ -33,10 +33,10 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def server() -> Iterator[AuthorizationServer]:
+def server() -> Iterator[HydraServer]:
     """Start the authorization server, which counts exchanges."""
     client = Client("tiki", Secret(secrets.token_urlsafe(24)))
-    with AuthorizationServer([client], lifetime_s=3600) as running:
+    with HydraServer([client], lifetime_s=3600) as running:
         running.secret = client.secret.reveal()  # type: ignore[attr-defined]
         yield running
 
@@ -109,7 +109,7 @@ def in_secret(aws: "SecretsManagerClient") -> Callable[[], str]:
 
 @pytest.mark.fault("rivals-on-one-host")
 def test_ten_at_the_same_instant_make_one_exchange(
-    tmp_path: Path, server: AuthorizationServer, processes: list[subprocess.Popen[str]]
+    tmp_path: Path, server: HydraServer, processes: list[subprocess.Popen[str]]
 ) -> None:
     """Promise: however many start together on one file, one asks and all are content."""
     config = configure(tmp_path, server.token_url, file_sink(), proof=server.secret)  # type: ignore[attr-defined]
@@ -154,7 +154,7 @@ def keep(
 
 @pytest.mark.fault("rivals-on-one-host")
 def test_two_daemons_and_cron_share_a_file(
-    tmp_path: Path, server: AuthorizationServer, processes: list[subprocess.Popen[str]]
+    tmp_path: Path, server: HydraServer, processes: list[subprocess.Popen[str]]
 ) -> None:
     """Promise: of all who keep one file, one asks in each period: every token made was used."""
     server.lifetime_s = LIFE_S
@@ -169,7 +169,7 @@ def test_two_daemons_and_cron_share_a_file(
 @pytest.mark.fault("rivals-on-many-hosts")
 def test_two_daemons_and_cron_share_a_secret(
     tmp_path: Path,
-    server: AuthorizationServer,
+    server: HydraServer,
     processes: list[subprocess.Popen[str]],
     aws: "SecretsManagerClient",
     moto_url: str,

@@ -115,14 +115,17 @@ class AwsClient:
         version_id, text = self._aws("GetSecretValue", asked)
         return {"VersionId": version_id, "SecretString": text}
 
-    def put_secret_value(self, **asked: Any) -> None:  # noqa: ANN401  # boto3's ways
+    def put_secret_value(self, **asked: Any) -> Mapping[str, Any]:  # noqa: ANN401  # boto3's ways
         self._aws("PutSecretValue", asked | {"VersionStages": tuple(asked["VersionStages"])})
+        return {}
 
-    def update_secret_version_stage(self, **asked: Any) -> None:  # noqa: ANN401  # boto3's ways
+    def update_secret_version_stage(self, **asked: Any) -> Mapping[str, Any]:  # noqa: ANN401  # boto3's ways
         self._aws("UpdateSecretVersionStage", asked)
+        return {}
 
-    def create_secret(self, **asked: Any) -> None:  # noqa: ANN401  # boto3's ways
+    def create_secret(self, **asked: Any) -> Mapping[str, Any]:  # noqa: ANN401  # boto3's ways
         self._aws("CreateSecret", asked | {"Tags": tuple(asked["Tags"])})
+        return {}
 
     def _aws(self, operation: str, asked: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any answer
         answer = self._carry_out(Call(operation, tuple(sorted(asked.items()))))

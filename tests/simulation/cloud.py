@@ -163,7 +163,7 @@ class CloudClient:
             "Tags": [{"Key": key, "Value": value} for key, value in self._store.tags.items()],
         }
 
-    def put_secret_value(self, **asked: Any) -> None:  # noqa: ANN401  # texts and a list
+    def put_secret_value(self, **asked: Any) -> dict[str, Any]:  # noqa: ANN401  # texts and a list
         fault = self._call(writes=True)
         version_id, text = asked["ClientRequestToken"], asked["SecretString"]
         known = self._store.versions.get(version_id)
@@ -172,8 +172,9 @@ class CloudClient:
         elif known.text != text:
             raise _refusal("ResourceExistsException")
         self._answer(fault)
+        return {}
 
-    def update_secret_version_stage(self, **asked: str) -> None:
+    def update_secret_version_stage(self, **asked: str) -> dict[str, Any]:
         fault = self._call(writes=True)
         if asked["MoveToVersionId"] not in self._store.versions:
             raise _refusal("ResourceNotFoundException")
@@ -181,6 +182,7 @@ class CloudClient:
             raise _refusal("InvalidParameterException")
         self._store.move(asked["VersionStage"], asked["MoveToVersionId"])
         self._answer(fault)
+        return {}
 
     def tag_resource(self, **asked: Any) -> None:  # noqa: ANN401  # a text and a list
         fault = self._call(writes=True)

@@ -45,7 +45,7 @@ class RenewsLate(Refresher):
     def _exchange(self) -> None:
         super()._exchange()
         if self._state.record:
-            due_at = self._state.record.token.expires_at - self.policy.min_validity + 10.0
+            due_at = self._state.record.token.expires_at - self.plan.policy.min_validity + 10.0
             self._state = replace(self._state, due_at=due_at)
 
 
@@ -73,7 +73,7 @@ class GivesUp(Refresher):
     def _refresh_failed(self, error: ExchangeError) -> None:
         super()._refresh_failed(error)
         if self._state.failures == 10:
-            self._state = replace(self._state, retry_at=self._clock().boot + DAY_S)
+            self._state = replace(self._state, retry_at=self.clock().boot + DAY_S)
 
 
 class StartsAnew(Refresher):
@@ -90,9 +90,9 @@ class PublishesErrors(Refresher):
         super()._refresh_failed(error)
         if self._state.record:
             said = replace(self._state.record.token, access_token=Secret(error.code))
-            for sink in self._sinks:
+            for sink in self.sinks:
                 with suppress(SinkError):
-                    sink.write(record_of(said, self._request_key))
+                    sink.write(record_of(said, self.request_key))
 
 
 class WritesTheFirst(Refresher):
@@ -163,11 +163,11 @@ class AdoptsAll(Refresher):
     def _look(self, positions: list[int], *, force: bool) -> bool:
         for position in positions:
             try:
-                found = self._sinks[position].read()
+                found = self.sinks[position].read()
             except SinkError:
                 continue
             if found:
-                self._request_key = found.receipt.request_key
+                self.request_key = found.receipt.request_key
         return super()._look(positions, force=force)
 
 

@@ -24,7 +24,7 @@ class Promise(NamedTuple):
         """
         if not self.is_holdable:
             return min(token.expires_at, token.killed_at, token.outdated_at)
-        least = self.min_validity if token.lifetime >= 2 * self.min_validity else token.lifetime / 4
+        least = self.min_validity if token.life >= 2 * self.min_validity else token.life / 4
         return min(token.expires_at - least, token.killed_at, token.outdated_at)
 
 
