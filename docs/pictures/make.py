@@ -98,7 +98,7 @@ def frames(view: DemoView, refreshers: Callable[[], Mapping[str, Refresher]]) ->
             time.sleep(1)
             yield drawn(view, number)
     finally:
-        daemon.stop("the recording is over")
+        daemon.obey("stop", "the recording is over")
         worker.join()
 
 
