@@ -63,7 +63,7 @@ class Timeout(Duration):
     least_s = 0.1
 
 
-class TokenLifetime(Duration):
+class TokenAge(Duration):
     """The life of a token, or a part of it."""
 
     least_s = 1.0

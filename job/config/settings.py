@@ -17,7 +17,7 @@ from job.credentials.settings import AssertionSettings, SecretSettings
 from job.oauth.settings import RequestSettings
 from job.sinks.kinds import OwnSinkSettings
 from job.sinks.settings import SinkSettings
-from job.values import Duration, FilePath, Table, Timeout, TokenLifetime, default
+from job.values import Duration, FilePath, Table, Timeout, TokenAge, default
 
 T = TypeVar("T", bound=Table)
 Reissue = Literal["independent", "revokes_previous", "same_until_expiry"]
@@ -56,11 +56,11 @@ class CommonSettings(RequestSettings, frozen=True, kw_only=True):
     """Time for several attempts before the promise is at risk."""
     min_interval: Duration = default(Duration("30s"))
     """The least time between two exchanges (at most half a life)."""
-    max_age: TokenLifetime | None = None
+    max_age: TokenAge | None = None
     """Refresh at this age, however long a token lives."""
-    lifetime: TokenLifetime | None = None
+    lifetime: TokenAge | None = None
     """The life of a token, whatever the answer says."""
-    default_lifetime: TokenLifetime = default(TokenLifetime("15m"))
+    default_lifetime: TokenAge = default(TokenAge("15m"))
     """The life of a token whose answer doesn't say it."""
     jwt_expiry: bool = False
     """Let the exp claim of a JWT shorten the life, or give it."""
@@ -81,7 +81,7 @@ class CommonSettings(RequestSettings, frozen=True, kw_only=True):
     single_writer: bool = False
     """You make sure that no second host keeps this token: revokes_previous with a secret asks for
     that."""
-    fresh_window: TokenLifetime | None = None
+    fresh_window: TokenAge | None = None
     """The provider gives a new token only in this last part of the life."""
     on_refresh: Hooks = None
     """What to do when a sink has taken a new token."""
