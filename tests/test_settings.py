@@ -145,7 +145,9 @@ def test_loading_accepts_the_types_that_the_schema_accepts(kind: type) -> None:
 
 def is_parsed(hint: object) -> bool:
     """Tell whether not every text of the type that the schema names is a value."""
-    return any(kind in str(hint) for kind in ("Duration", "Lifetime", "Timeout", "Rate", "TokenAge"))
+    return any(
+        kind in str(hint) for kind in ("Duration", "Lifetime", "Timeout", "Rate", "TokenAge")
+    )
 
 
 def convert(value: object, hint: object) -> object:
