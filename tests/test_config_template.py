@@ -12,6 +12,8 @@ from job.core.errors import ConfigError
 from job.sinks.file import FileSinkSettings
 from job.verbs.config_template import config_template
 
+pytestmark = pytest.mark.slow  # a test for each of the many providers
+
 KNOWN = presets()
 SECRET_METHODS = {"client_secret_basic", "client_secret_post", "client_secret_jwt"}
 """Methods that prove the client by the secret that a config_template names anyway."""

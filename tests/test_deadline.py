@@ -93,6 +93,7 @@ def workers(count: int, threads: deadline.Threads) -> list[threading.Thread]:
     return [threads.call(threading.current_thread, 5, never) for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_a_thread_is_kept_for_the_next_call() -> None:
     """Calls one after the other share a thread; it holds nothing of a call, and ends in time."""
     threads, given = deadline.Threads(0.5), GivenBack()

@@ -6,6 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 from job.cli import cli
 from job.core import events
 from job.observe.log import NOT_LOGGED
@@ -35,6 +37,7 @@ def page(name: str) -> str:
     return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_references_are_made_from_the_code() -> None:
     """docs/configuration.md and docs/providers.md are what docs/generate.py writes today."""
     generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))

@@ -14,6 +14,8 @@ from job.config.settings import CommonSettings
 from job.core.errors import ConfigError
 from job.values import Duration
 
+pytestmark = pytest.mark.slow  # a test for each of the many providers
+
 KNOWN = presets()
 NAMES = list(KNOWN)
 KEYS = {field.name for field in msgspec.structs.fields(CommonSettings)}

@@ -5,6 +5,8 @@ import pytest
 from job.config.presets import Need, Preset, catalogue, presets
 from job.verbs.providers import explained, listing
 
+pytestmark = pytest.mark.slow  # a test for each of the many providers
+
 CATALOGUE = catalogue()
 SOME = {
     "acme": Preset("acme", "Acme shop"),

@@ -21,7 +21,10 @@ KNOWN = presets()
 
 Run = Callable[..., tuple[int, str, str]]
 
-pytestmark = pytest.mark.usefixtures("clean_place")
+pytestmark = [
+    pytest.mark.usefixtures("clean_place"),
+    pytest.mark.slow,  # a test for each of the many providers
+]
 
 
 def write(server: TokenServer, **keys: object) -> None:
