@@ -113,6 +113,7 @@ def refusal(act: Callable[[], object]) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.slow
 def test_an_assertion_is_what_the_rfc_wants(algorithm: str) -> None:
     """Header and claims are those of RFC 7523 section 3, and another's code verifies each one."""
     assertion = signed(signing_key(algorithm), jti=lambda: "unique")

@@ -299,6 +299,7 @@ def test_a_clock_step_is_seen_once(step_s: float, command: Command) -> None:
 
 @pytest.mark.fault("leap-second")
 @pytest.mark.parametrize("smear_s", [1.0, -1.0])
+@pytest.mark.slow
 def test_a_leap_second_is_no_step(smear_s: float) -> None:
     """Promise: a leap second, at once or smeared over a day, disturbs nothing."""
     clock, guard, commands = looking()

@@ -402,6 +402,7 @@ def test_the_dates_above_mean_what_they_say() -> None:
 
 
 @given(st.text())
+@pytest.mark.slow
 def test_any_retry_after_is_a_length_or_nothing(text: str) -> None:
     """No header breaks the reading of an answer."""
     wish = refuse(503, headers={"retry-after": text}).retry_after

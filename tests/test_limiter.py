@@ -98,6 +98,7 @@ def most_in_a_second(times: list[float]) -> int:
 
 @pytest.mark.fault("herd")
 @pytest.mark.parametrize("took_s", [0.0, 0.02])
+@pytest.mark.slow
 def test_500_tokens_at_once_are_no_herd(took_s: float) -> None:
     """All are refreshed within a minute, 10 in any second; another endpoint knows nothing of it."""
     world = World()
@@ -140,6 +141,7 @@ def test_the_worst_go_first() -> None:
 
 
 @pytest.mark.fault("hung-endpoint-herd")
+@pytest.mark.slow
 def test_no_more_than_so_many_are_in_hand_at_once() -> None:
     """A server that hangs holds `max_concurrency` threads and no more; the rest is deferred."""
     world = World()

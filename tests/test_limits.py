@@ -100,6 +100,7 @@ def test_what_has_begun_counts_and_not_what_was_planned() -> None:
     assert endpoint.wait_s("b", T0 + 1.75) == 0
 
 
+@pytest.mark.slow
 def test_no_more_run_at_once_than_may() -> None:
     """Who finds no slot free has a place among those who ask again."""
     endpoint = Endpoint(1, Rate(2, 60.0))
@@ -114,6 +115,7 @@ def test_no_more_run_at_once_than_may() -> None:
 
 
 @pytest.mark.fault("hung-endpoint-herd")
+@pytest.mark.slow
 def test_few_wait_in_place_for_a_server_that_hangs() -> None:
     """A hung exchange holds its own thread, and those of two others for a moment."""
     endpoint = Endpoint(1, Rate(100, 1.0))

@@ -103,6 +103,7 @@ def test_it_is_bounded(gates: Callable[[], Gate]) -> None:
     assert pool.stop(PATIENCE_S) is True
 
 
+@pytest.mark.slow
 def test_a_hung_task_keeps_no_other_from_running(gates: Callable[[], Gate]) -> None:
     """Promise: tasks that come together share no thread while the pool may have another.
 

@@ -102,6 +102,7 @@ def test_a_request_may_have_no_parameters(
 
 @pytest.mark.parametrize("layout", ["form", "json", "query"])
 @given(name=TEXT, value=TEXT, secret=TEXT)
+@pytest.mark.slow
 def test_every_layout_can_be_undone(
     layout: RequestFormat, name: str, value: str, secret: str
 ) -> None:

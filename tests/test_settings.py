@@ -95,6 +95,7 @@ def schema_of(kind: type) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_the_schema_has_the_keys_that_loading_has(kind: type) -> None:
     """The JSON Schema knows every key and no other, and requires what loading requires."""
     schema, fields = schema_of(kind), msgspec.structs.fields(kind)
@@ -128,6 +129,7 @@ def accepted(schema: Mapping[str, Any]) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("kind", [CommonSettings, FileSinkSettings, SecretsManagerSinkSettings])
+@pytest.mark.slow
 def test_loading_accepts_the_types_that_the_schema_accepts(kind: type) -> None:
     """Each type that the JSON Schema names for a simple key converts, and each other one fails."""
     hints = typing.get_type_hints(kind, include_extras=True)
@@ -164,6 +166,7 @@ def is_refused(value: object, hint: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+@pytest.mark.slow
 def test_every_key_says_what_it_is() -> None:
     """Each key of every table has a description, which the schema and the reference show."""
     undescribed = [

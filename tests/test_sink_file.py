@@ -645,6 +645,7 @@ def test_a_mounted_file_is_refused_before_a_token_is_minted(
 
 @pytest.mark.fault("mounted-file")
 @only_root
+@pytest.mark.slow
 def test_a_mounted_file_is_refused_where_mounts_cant_be_listed(path: Path) -> None:
     """Without /proc the rename itself tells (EBUSY), and no temporary file stays."""
     path.touch()

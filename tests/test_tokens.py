@@ -86,6 +86,7 @@ def test_a_receipt_knows_the_token_before(new: Record, old: Record, layout: Outp
 
 @settings(deadline=None)
 @given(st.text(), st.text(), LAYOUTS)
+@pytest.mark.slow
 def test_any_text_can_be_parsed(text: str, receipt: str, layout: OutputFormat) -> None:
     """Whatever a store holds, parsing it ends in a record of ours or in None."""
     assert parse(text, layout, receipt) is None
