@@ -76,7 +76,7 @@ def _against_version(
 def _against_pipeline(
     idle: list[str], forced: list[str], env: Mapping[str, str], rounds: int
 ) -> Iterator[Figure]:
-    nothing_due = "CPU of `once`, nothing due / curl | jq | aws put-secret-value"
+    nothing_due = "CPU of `once`, nothing due / curl, jq and aws put-secret-value"
     same_work = "CPU of `once --force` into Secrets Manager / the same pipeline"
     if lacking := [tool for tool in ("curl", "jq") if shutil.which(tool) is None]:
         reason = f"not measured: {' and '.join(lacking)} not installed"
