@@ -1,5 +1,4 @@
 import functools
-import os
 import signal
 import threading
 import time
@@ -71,7 +70,7 @@ def test_a_wait_that_is_interrupted_aborts() -> None:
         raise KeyboardInterrupt
 
     def hang() -> None:
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         cut.wait(10)
 
     before = signal.signal(signal.SIGUSR1, interrupt)

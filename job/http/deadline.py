@@ -30,8 +30,9 @@ class Threads:
         function does afterwards is ignored. `abort` has to make it end, and must not block or
         raise.
         """
-        call, finished = self.begin(function), False
-        try:
+        finished = False
+        try:  # already around the beginning: a signal may break it off at any moment
+            call = self.begin(function)
             finished = call.wait(seconds)
         finally:
             if not finished:
