@@ -812,7 +812,7 @@ def test_a_method_ends_at_its_deadline(aws: "Client", faults: Faults) -> None:
 def test_a_silent_endpoint_is_left_in_time(aws: "Client", faulty_aws: FaultyAws) -> None:
     """A call ends by the client's own timeout, and the next one works."""
     stored(aws)
-    client = make_client(faulty_aws.url, read_timeout=0.3)
+    client = make_client(faulty_aws.url, read_timeout=1.5)
     sink = secret_sink(ID, JSON, lambda: client)
     faulty_aws.faults.plan("GetSecretValue", faulty_aws.stay_silent)
     error = error_of(sink.read)
