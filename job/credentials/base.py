@@ -47,9 +47,8 @@ def secret_of(content: bytes, place: str) -> Secret:
     if len(content) > MAX_SECRET_BYTES:
         raise unavailable(f"{place} gives over {MAX_SECRET_BYTES} bytes", "give the secret alone")
     value = None
-    with suppress(
-        UnicodeDecodeError
-    ):  # the error holds the whole secret, so nothing may be chained to it
+    # The error holds the whole secret, so nothing may be chained to it.
+    with suppress(UnicodeDecodeError):
         value = content.decode().strip("\r\n")
     if value is None:
         raise unavailable(f"{place} does not give UTF-8 text", "give the secret alone")

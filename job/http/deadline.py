@@ -15,11 +15,11 @@ KEEP_S = 5.0
 class Threads:
     """Makes calls in threads of its own, each of which is kept for the next call unless it is late.
 
-    A new thread goes on on another core, with cold caches: a third of the cost of an exchange.
+    A new thread mostly runs on another core, with cold caches: a third of the cost of an exchange.
     """
 
     def __init__(self, keep_s: float = KEEP_S) -> None:
-        """Start none yet. One that has waited for so long for another call ends."""
+        """Start none yet. A thread ends when it has waited `keep_s` seconds for another call."""
         self._keep_s = keep_s
         self._idle: list[_Thread] = []
 
